@@ -1,0 +1,1 @@
+//! How `tidegate.toml` looks: serde shapes, nothing checked.

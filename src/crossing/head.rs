@@ -1,0 +1,1 @@
+//! Headers, query, captures and cookies: the same verbs as in a body.

@@ -1,0 +1,7 @@
+//! HTTP as plumbing: listeners, bodies, codings, trust, problem documents. No view on partners or policy.
+
+pub mod body;
+pub mod coding;
+pub mod listener;
+pub mod problem;
+pub mod trust;

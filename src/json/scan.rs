@@ -1,0 +1,1 @@
+//! Strict incremental scanner: bytes to structure, with positions and limits.

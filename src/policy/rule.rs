@@ -1,0 +1,340 @@
+//! The checked form of a policy file: what it says, with everything that can be checked alone checked.
+
+use std::collections::BTreeMap;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::ids::{Category, Direction, DomainId, PartnerId, RuleId, Shape, UpstreamId};
+use crate::json::automaton::Otherwise;
+use crate::json::path::Path;
+
+use super::route::Template;
+
+/// One partner file.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    /// The file as the user named it.
+    pub file: Arc<str>,
+    /// SHA-256 of the file's bytes, hex: what the record calls the policy.
+    pub digest: Arc<str>,
+    /// Who.
+    pub partner: Partner,
+    /// On what ground.
+    pub agreement: Agreement,
+    /// How the partner proves who it is.
+    pub identify: Identify,
+    /// How much.
+    pub limits: Limits,
+    /// What.
+    pub routes: Vec<Route>,
+}
+
+/// `[partner]`
+#[derive(Clone, Debug)]
+pub struct Partner {
+    /// Identity in records, metrics, settings.
+    pub id: PartnerId,
+    /// The legal entity that people are told about.
+    pub name: String,
+    /// ISO 3166-1 alpha-2.
+    pub countries: Vec<String>,
+    /// Why data is shared at all.
+    pub purpose: String,
+    /// The authorities by which our own callers reach this partner's API (outbound); lower case, without a default port.
+    pub hosts: Vec<String>,
+    /// The domain of its tokens: its own (named as the partner) unless the file says `domain = "…"`.
+    pub domain: DomainId,
+}
+
+/// `[agreement]`
+#[derive(Clone, Debug)]
+pub struct Agreement {
+    /// The contract's own name.
+    pub reference: String,
+    /// Nothing is shared after the end of that day, UTC. As (year, month, day).
+    pub expires: Option<jiff::civil::Date>,
+    /// Nothing is shared now.
+    pub suspended: bool,
+}
+
+/// A kind of credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum CredentialKind {
+    /// A TLS client certificate.
+    ClientCertificate,
+    /// A key in a header.
+    ApiKey,
+    /// A JSON Web Token as bearer.
+    Jwt,
+}
+
+/// `[identify]`
+#[derive(Clone, Debug, Default)]
+pub struct Identify {
+    /// `client_certificate`
+    pub client_certificate: Option<ClientCertificate>,
+    /// `api_key`
+    pub api_key: Option<ApiKey>,
+    /// `jwt`
+    pub jwt: Option<Jwt>,
+    /// Kinds that are demanded together. Empty: any one.
+    pub require: Vec<CredentialKind>,
+}
+
+/// A client certificate that is the partner's.
+#[derive(Clone, Debug)]
+pub struct ClientCertificate {
+    /// A DNS or URI subject alternative name; a leading `*.` stands for one label.
+    pub san: String,
+    /// PEM file of the partner's own authority, as written in the policy.
+    pub ca: PathBuf,
+}
+
+/// An API key, known by its digest.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    /// Header name, lower case.
+    pub header: String,
+    /// SHA-256 of each accepted key.
+    pub sha256: Vec<[u8; 32]>,
+}
+
+/// A JSON Web Token (RFC 7519) as `Authorization: Bearer`.
+#[derive(Clone, Debug)]
+pub struct Jwt {
+    /// `iss`
+    pub issuer: String,
+    /// `aud`
+    pub audience: String,
+    /// Accepted `alg`, asymmetric only: `ES256 ES384 RS256 PS256 EdDSA` and kin.
+    pub algorithms: Vec<String>,
+    /// Further claims and their exact values.
+    pub claims: BTreeMap<String, String>,
+    /// File of the key set (RFC 7517), as written in the policy.
+    pub jwks: PathBuf,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Requests per period.
+    pub rate: Option<Rate>,
+    /// Requests at once above the rate. Default: the rate's count.
+    pub burst: Option<NonZeroU32>,
+    /// Exchanges at the same time.
+    pub concurrent: Option<NonZeroU32>,
+    /// Bytes of one body, un-coded. `None`: the setting's.
+    pub body_bytes: Option<u64>,
+    /// Up to this size nothing leaves before the whole body has passed. Default 1 MiB.
+    pub atomic_bytes: u64,
+    /// Longest value that is held to be transformed. Default 64 KiB.
+    pub value_bytes: usize,
+    /// Longest element that is held to decide a rule. Default 1 MiB.
+    pub element_bytes: usize,
+}
+
+/// `"200/s"`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rate {
+    /// How many.
+    pub count: NonZeroU32,
+    /// In how long: a second, a minute or an hour.
+    pub per: Duration,
+}
+
+/// `[[inbound]]` or `[[outbound]]`
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Who calls.
+    pub direction: Direction,
+    /// As written: `GET /v1/orders/{id}`. What records and metrics call the route.
+    pub pattern: Arc<str>,
+    /// Upper-case method names; never `HEAD` beside `GET`, which implies it.
+    pub methods: Vec<String>,
+    /// The path.
+    pub template: Template,
+    /// Where it goes.
+    pub upstream: UpstreamId,
+    /// The request's rules.
+    pub request: Leg,
+    /// The response's rules.
+    pub response: Leg,
+    /// The rules for responses with an error status (4xx, 5xx). `None`: status and our own problem document only.
+    pub error: Option<Leg>,
+    /// For messages: where it stands.
+    pub place: Place,
+}
+
+/// Where in the policy file something stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The file as the user named it.
+    pub file: Arc<str>,
+    /// Byte range in it.
+    pub span: std::ops::Range<usize>,
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+}
+
+/// What the body of a leg is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BodyKind {
+    /// `application/json` and `+json`.
+    Json,
+    /// No body at all.
+    None,
+    /// Bytes that pass unread; lists the reason that the policy gives.
+    Opaque {
+        /// Why.
+        reason: String,
+    },
+}
+
+/// One leg of a route.
+#[derive(Clone, Debug)]
+pub struct Leg {
+    /// What the body is.
+    pub body: BodyKind,
+    /// For unlisted leaves: `drop` on a disclosing leg, `keep` on a receiving one, unless written.
+    pub default: Otherwise,
+    /// In the order of the file; the `keep = […]` shorthand becomes rules too.
+    pub rules: Vec<Rule>,
+    /// Only on receiving legs.
+    pub reveals: Vec<Reveal>,
+    /// Query parameters that pass (request legs).
+    pub query: Vec<String>,
+    /// Headers that pass beside the default list, lower case.
+    pub headers: Vec<String>,
+    /// Whether the default list of headers passes.
+    pub default_headers: bool,
+    /// Whose data this is.
+    pub subject: Option<Path>,
+}
+
+/// Where a rule looks.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Locator {
+    /// In the JSON body.
+    Path(Path),
+    /// A query parameter.
+    Query(String),
+    /// A header, lower case.
+    Header(String),
+    /// A `{name}` of the route.
+    Capture(String),
+    /// A cookie.
+    Cookie(String),
+}
+
+/// Where, what, what kind, why.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// In records; unique in its leg.
+    pub id: RuleId,
+    /// Where.
+    pub locator: Locator,
+    /// Places taken out.
+    pub except: Vec<Path>,
+    /// What.
+    pub action: Action,
+    /// What kind of data.
+    pub category: Option<Category>,
+    /// Why.
+    pub reason: Option<String>,
+    /// A body in which it matches nothing is refused.
+    pub must: bool,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// `reveal`: a token of this partner is turned back here.
+#[derive(Clone, Debug)]
+pub struct Reveal {
+    /// In records; unique in its leg, beside the rules.
+    pub id: RuleId,
+    /// Where.
+    pub locator: Locator,
+    /// The category under which the token was issued.
+    pub category: Category,
+    /// The shape under which it was issued, where the token does not say it itself.
+    pub shape: Option<Shape>,
+    /// What a value that is no such token gets.
+    pub plain: Plain,
+    /// Where it stands.
+    pub place: Place,
+}
+
+/// What a value at a revealed place that is no token gets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plain {
+    /// A refusal.
+    Refuse,
+    /// It stays as it is.
+    Pass,
+}
+
+/// What a rule does. The order of the variants is the order of strictness, laxest first.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Action {
+    /// Bytes as they were.
+    Keep {
+        /// Containers too.
+        whole: bool,
+    },
+    /// A fixed run of `*`.
+    Mask(Mask),
+    /// Coarser.
+    Generalize(Generalize),
+    /// Sealed to the partner's public key: a JWK file (RFC 7517), as written in the policy. Leaves a JWE (RFC 7516), compact.
+    Encrypt {
+        /// The file.
+        to: PathBuf,
+    },
+    /// A stand-in that we alone can turn back.
+    Tokenize(Shape),
+    /// A keyed hash.
+    Pseudonymize,
+    /// This JSON value.
+    Replace {
+        /// Its bytes.
+        with: Arc<[u8]>,
+    },
+    /// `null`.
+    Null,
+    /// Nothing.
+    Drop,
+}
+
+/// `mask`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Mask {
+    /// Grapheme clusters kept at the start.
+    pub keep_first: usize,
+    /// Grapheme clusters kept at the end.
+    pub keep_last: usize,
+    /// As many `*` as clusters were masked, instead of a fixed run.
+    pub same_length: bool,
+}
+
+/// `generalize`, `to`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generalize {
+    /// A date's year.
+    Year,
+    /// A date's year and month.
+    Month,
+    /// `age-band:10`: from an age or a date of birth; `30-39`.
+    AgeBand(u32),
+    /// `prefix:3`: the first grapheme clusters.
+    Prefix(usize),
+    /// `ip-net`: IPv4 to /24, IPv6 to /48.
+    IpNet,
+    /// `bucket:100`: a number's bucket, by its lower end.
+    Bucket(u64),
+    /// `geo:1km`: a coordinate in decimal degrees to a grid of about so many metres.
+    Geo(u32),
+}

@@ -1,0 +1,1 @@
+//! A policy file as it is written: serde shapes with spans, nothing checked.

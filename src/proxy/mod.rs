@@ -1,0 +1,4 @@
+//! One exchange, top to bottom. Start at [`Proxy::handle`].
+
+pub mod limits;
+pub mod upstream;

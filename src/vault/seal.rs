@@ -1,0 +1,1 @@
+//! The only cryptography: AES-SIV, HMAC, HKDF, FF1, JWE.

@@ -1,0 +1,1 @@
+//! The seam for stored tokens: the contract of a `TokenStore`.
