@@ -1,0 +1,164 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::*;
+use crate::clock::Time;
+use crate::ids::{Direction, Leg, PartnerId, RuleId};
+use crate::verdict::Outcome;
+
+const DAY: u64 = 86_400_000;
+const NOON: Time = Time(20_781 * DAY + DAY / 2);
+
+fn settings(folder: &Path) -> Settings {
+    Settings { folder: folder.to_owned(), durability: Durability::Strict, segment_bytes: 1 << 20 }
+}
+
+fn an_open(n: u64) -> Open {
+    Open {
+        exchange: ExchangeId::new(n, 0),
+        time: NOON,
+        partner: PartnerId::parse("parcelo").unwrap(),
+        route: "GET /v1/orders/{id}".into(),
+        direction: Direction::Inbound,
+        leg: Leg::Response,
+        policy: "sha256:ab".into(),
+    }
+}
+
+fn a_close() -> Close {
+    let rules = vec![(RuleId::new("customer.email"), 1)];
+    Close { rules, bytes_in: 10, bytes_out: 5, status: 200, outcome: Outcome::Delivered }
+}
+
+/// A runtime of one thread, as the tests need no more.
+fn run<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+}
+
+/// All lines of all segments, in order; every one must be JSON.
+fn lines(folder: &Path) -> Vec<Value> {
+    let mut files = BTreeMap::new();
+    for file in folder.read_dir().unwrap() {
+        let file = file.unwrap();
+        let name = file.file_name().into_string().unwrap();
+        if let Some(name) = segment::Name::parse(&name) {
+            files.insert(name.number, std::fs::read(file.path()).unwrap());
+        }
+    }
+    let text = String::from_utf8(files.into_values().flatten().collect()).unwrap();
+    assert!(text.is_empty() || text.ends_with('\n'));
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn kinds(folder: &Path) -> Vec<String> {
+    lines(folder).iter().map(|line| line["kind"].as_str().unwrap().to_owned()).collect()
+}
+
+/// The exchanges that have an entry.
+fn entries(folder: &Path) -> BTreeSet<String> {
+    let entries = lines(folder).into_iter().filter(|line| line["kind"] == "open" || line["kind"] == "exchange");
+    entries.map(|line| line["exchange"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_receipt_means_that_the_entry_is_in_the_file() {
+    let folder = TempDir::new().unwrap();
+    let (ledger, report) = Ledger::start(settings(folder.path()), Clock::manual(NOON)).unwrap();
+    assert_eq!(report, Report::default());
+    run(async {
+        let receipt = ledger.open(an_open(1)).await.unwrap();
+        assert_eq!(entries(folder.path()).len(), 1);
+        ledger.record(an_open(2), a_close()).await.unwrap();
+        assert_eq!(entries(folder.path()).len(), 2);
+        ledger.close(receipt, a_close());
+        ledger.stop().await;
+    });
+    assert_eq!(kinds(folder.path()), ["segment", "start", "open", "exchange", "close", "stop"]);
+    assert!(run(ledger.open(an_open(3))).is_err(), "nothing is recorded after the stop");
+    assert!(!ledger.healthy());
+}
+
+/// The only segment of a folder.
+fn segment(folder: &Path) -> std::path::PathBuf {
+    let mut files: Vec<_> = folder.read_dir().unwrap().map(|file| file.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|end| end == "jsonl"));
+    assert_eq!(files.len(), 1);
+    files.remove(0)
+}
+
+#[test]
+fn a_tail_torn_at_any_byte_is_set_aside_and_told_of() {
+    let folder = TempDir::new().unwrap();
+    let clock = Clock::manual(NOON);
+    let (ledger, _) = Ledger::start(settings(folder.path()), clock.clone()).unwrap();
+    run(async {
+        ledger.open(an_open(1)).await.unwrap();
+        ledger.record(an_open(2), a_close()).await.unwrap();
+        ledger.stop().await;
+    });
+    let whole = std::fs::read(segment(folder.path())).unwrap();
+    let text = String::from_utf8(whole.clone()).unwrap();
+    let stop = text.find("{\"v\":1,\"kind\":\"stop\"").unwrap();
+    let last = text.find("{\"v\":1,\"kind\":\"exchange\"").unwrap();
+    for cut in last..stop {
+        let folder = TempDir::new().unwrap();
+        let file = folder.path().join("ledger-20261124-000001.jsonl");
+        std::fs::write(&file, &whole[..cut]).unwrap();
+        let (ledger, report) = Ledger::start(settings(folder.path()), clock.clone()).unwrap();
+        run(ledger.stop());
+        let torn = (cut - last) as u64;
+        assert_eq!(report, Report { torn_bytes: torn, unclosed: 1, ..Report::default() }, "{cut}");
+        assert_eq!(kinds(folder.path()), ["segment", "start", "open", "start", "stop"]);
+        let start = &lines(folder.path())[3];
+        assert_eq!((start["torn_bytes"].as_u64(), start["orderly"].as_bool()), (Some(torn), Some(false)));
+        assert_eq!(start["unclosed"][0], ExchangeId::new(1, 0).to_string());
+        let aside = folder.path().join("ledger-20261124-000001.jsonl.torn");
+        assert_eq!(std::fs::read(aside).unwrap_or_default(), &whole[last..cut]);
+    }
+}
+
+#[test]
+fn a_tail_of_zeros_is_torn_and_a_damaged_line_before_whole_ones_stays() {
+    let folder = TempDir::new().unwrap();
+    let (ledger, _) = Ledger::start(settings(folder.path()), Clock::manual(NOON)).unwrap();
+    run(ledger.record(an_open(1), a_close())).unwrap();
+    run(ledger.stop());
+    let mut bytes = std::fs::read(segment(folder.path())).unwrap();
+    let start = String::from_utf8_lossy(&bytes).find("{\"v\":1,\"kind\":\"exchange\"").unwrap();
+    bytes[start..start + 40].fill(0);
+    bytes.extend([0; 100]);
+    bytes.extend(b"\n{\n");
+    std::fs::write(segment(folder.path()), &bytes).unwrap();
+    let (ledger, report) = Ledger::start(settings(folder.path()), Clock::manual(NOON)).unwrap();
+    run(ledger.stop());
+    assert_eq!(report, Report { torn_bytes: 103, damaged_lines: 1, ..Report::default() });
+    assert!(std::fs::read(segment(folder.path())).unwrap().starts_with(&bytes[..bytes.len() - 103]));
+}
+
+#[test]
+fn one_folder_has_one_process_and_the_next_may_have_it_after_the_stop() {
+    let folder = TempDir::new().unwrap();
+    let (ledger, _) = Ledger::start(settings(folder.path()), Clock::system()).unwrap();
+    let error = Ledger::start(settings(folder.path()), Clock::system()).unwrap_err();
+    assert!(error.to_string().contains("another process"), "{error}");
+    run(ledger.stop());
+    let (ledger, report) = Ledger::start(settings(folder.path()), Clock::system()).unwrap();
+    assert_eq!(report, Report::default());
+    run(ledger.stop());
+}
+
+#[test]
+fn files_and_folder_are_for_the_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let parent = TempDir::new().unwrap();
+    let folder = parent.path().join("deep/ledger");
+    let (ledger, _) = Ledger::start(settings(&folder), Clock::system()).unwrap();
+    run(ledger.stop());
+    assert_eq!(folder.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+    for file in folder.read_dir().unwrap() {
+        assert_eq!(file.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    }
+}

@@ -1,0 +1,275 @@
+//! The one writer: takes all that waits, writes it with one call, syncs once, tells everyone.
+//!
+//! After any error of the disk the segment is given up: it is cut back to what was acknowledged and a new one is begun,
+//! because a file whose sync has failed once may call lost pages clean. Not here: the queue (`queue`). Start at
+//! [`Writer::run`].
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::clock::{Clock, Time};
+use crate::ids::ExchangeId;
+use crate::telemetry::LedgerMetrics;
+
+use super::entry::{self, Gap};
+use super::queue::{Batch, Queue};
+use super::segment::{Folder, Name, Segment};
+use super::{Durability, Error, Settings};
+
+/// How long the writer waits before it tries the disk again by itself, with nobody asking: without this a process that
+/// is taken out of service because its record fails would never find out that the disk is well again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The segment that is being written.
+struct Current {
+    name: Name,
+    segment: Box<dyn Segment>,
+    /// Bytes that were acknowledged.
+    acknowledged: u64,
+}
+
+/// Owns the folder.
+pub(super) struct Writer {
+    folder: Box<dyn Folder>,
+    clock: Clock,
+    durability: Durability,
+    segment_bytes: u64,
+    metrics: LedgerMetrics,
+    current: Option<Current>,
+    /// The newest segment in which something stands.
+    previous: Option<Name>,
+    /// The newest number that was used; ahead of `previous` only by segments that could not be removed again.
+    number: u64,
+    /// Exchanges of this run that are open.
+    open: BTreeSet<ExchangeId>,
+    /// Since when acknowledged bytes wait for a sync (`batched`).
+    unsynced: Option<Instant>,
+    /// `Some` while the record cannot be written.
+    gap: Option<Gap>,
+    /// `close` lines that could not be written yet, and whose they are.
+    kept: Vec<u8>,
+    kept_closed: Vec<ExchangeId>,
+    /// Reused for what goes before the entries.
+    head: Vec<u8>,
+}
+
+impl Writer {
+    /// Goes on with `last` (a name and the bytes in it), where there is one.
+    pub(super) fn new(
+        folder: Box<dyn Folder>,
+        last: Option<(Name, u64, Box<dyn Segment>)>,
+        settings: &Settings,
+        clock: Clock,
+        metrics: LedgerMetrics,
+    ) -> Self {
+        let previous = last.as_ref().map(|last| last.0);
+        let current = last.map(|(name, acknowledged, segment)| Current { name, segment, acknowledged });
+        Self {
+            folder,
+            clock,
+            durability: settings.durability,
+            segment_bytes: settings.segment_bytes,
+            metrics,
+            current,
+            previous,
+            number: previous.map_or(0, |name| name.number),
+            open: BTreeSet::new(),
+            unsynced: None,
+            gap: None,
+            kept: Vec::new(),
+            kept_closed: Vec::new(),
+            head: Vec::new(),
+        }
+    }
+
+    /// Serves the queue until it is stopped.
+    pub(super) fn run(mut self, queue: &Arc<Queue>) {
+        let gone = Gone(queue);
+        let mut batch = Batch::default();
+        while queue.take(&mut batch, self.patience()) {
+            self.turn(queue, &mut batch);
+        }
+        // Whatever came in between the last look and the stop.
+        self.turn(queue, &mut batch);
+        self.stop();
+        drop(self);
+        drop(gone);
+    }
+
+    /// Writes and acknowledges one batch.
+    fn turn(&mut self, queue: &Queue, batch: &mut Batch) {
+        // Before the write: what is acknowledged below must not lengthen a stretch that is already due.
+        if self.unsynced.is_some_and(|since| since.elapsed() >= self.within())
+            && let Err(error) = self.sync()
+        {
+            self.fail(error, 0);
+        }
+        self.kept.append(&mut batch.closes);
+        self.kept_closed.append(&mut batch.closed);
+        let entries = batch.waiters.len() as u64;
+        if entries > 0 || !self.kept.is_empty() || self.gap.is_some() {
+            match self.commit(&batch.awaited) {
+                Ok(()) => {
+                    // Opened before closed: the close of one batch may be of an open of the same run only.
+                    self.open.extend(batch.opened.drain(..));
+                    for exchange in self.kept_closed.drain(..) {
+                        self.open.remove(&exchange);
+                    }
+                    self.kept.clear();
+                    self.metrics.entries.inc_by(entries);
+                    self.tell_health(queue);
+                    batch.waiters.drain(..).for_each(|waiter| waiter.tell(Ok(())));
+                }
+                Err(error) => {
+                    let told = Error::Unwritable(error.to_string());
+                    self.fail(error, entries);
+                    self.tell_health(queue);
+                    batch.waiters.drain(..).for_each(|waiter| waiter.tell(Err(told.clone())));
+                }
+            }
+        }
+        batch.clear();
+    }
+
+    fn tell_health(&self, queue: &Queue) {
+        queue.set_healthy(self.gap.is_none());
+        self.metrics.healthy.set(i64::from(self.gap.is_none()));
+    }
+
+    /// Writes one line that nobody waits for, such as the `start`; the caller must not go on after an error.
+    pub(super) fn line(&mut self, line: &[u8]) -> io::Result<()> {
+        self.commit(line)?;
+        self.sync()
+    }
+
+    /// Kept closes, then `awaited`, with one write; durable as far as was promised.
+    fn commit(&mut self, awaited: &[u8]) -> io::Result<()> {
+        let now = self.clock.now();
+        self.head.clear();
+        self.rotate(now, awaited.len() as u64)?;
+        let Some(current) = &mut self.current else { return Err(io::Error::other("no segment")) };
+        if let Some(gap) = &self.gap {
+            entry::recovered_line(&mut self.head, now, gap);
+        }
+        let bytes = if self.head.is_empty() && self.kept.is_empty() {
+            awaited
+        } else {
+            self.head.extend_from_slice(&self.kept);
+            self.head.extend_from_slice(awaited);
+            &self.head
+        };
+        current.segment.append(bytes)?;
+        if self.durability == Durability::Strict {
+            let begun = Instant::now();
+            current.segment.sync()?;
+            self.metrics.sync_seconds.observe(begun.elapsed().as_secs_f64());
+        } else {
+            self.unsynced.get_or_insert_with(Instant::now);
+        }
+        current.acknowledged += bytes.len() as u64;
+        self.previous = Some(current.name);
+        self.metrics.commits.inc();
+        self.metrics.bytes.inc_by(bytes.len() as u64);
+        if self.gap.take().is_some() {
+            tracing::info!("the record can be written again");
+        }
+        Ok(())
+    }
+
+    /// Sees to it that there is a segment with room, of today; a new one gets its first line into `head`.
+    fn rotate(&mut self, now: Time, bytes: u64) -> io::Result<()> {
+        let today = now.0 / 86_400_000;
+        if let Some(current) = &self.current {
+            // A day that lies back is a clock that was set back: no reason for a new segment.
+            let full = current.acknowledged > 0 && current.acknowledged.saturating_add(bytes) > self.segment_bytes;
+            if current.acknowledged > 0 && (full || today > current.name.day) {
+                self.sync()?;
+                self.current = None;
+            }
+        }
+        if self.current.is_none() {
+            self.number = self.number.saturating_add(1);
+            let name = Name { day: today, number: self.number };
+            let segment = self.folder.create(name).inspect_err(|_| self.number -= 1)?;
+            self.current = Some(Current { name, segment, acknowledged: 0 });
+        }
+        if self.current.as_ref().is_some_and(|current| current.acknowledged == 0) {
+            let previous = self.previous.map(|name| name.to_string());
+            let open = self.open.iter().copied();
+            entry::segment_line(&mut self.head, now, previous.as_deref(), self.durability, open);
+        }
+        Ok(())
+    }
+
+    /// Makes everything that was acknowledged durable (`strict`: it is).
+    fn sync(&mut self) -> io::Result<()> {
+        if let (Some(current), Some(_)) = (&mut self.current, self.unsynced) {
+            let begun = Instant::now();
+            current.segment.sync()?;
+            self.metrics.sync_seconds.observe(begun.elapsed().as_secs_f64());
+        }
+        self.unsynced = None;
+        Ok(())
+    }
+
+    /// Gives the current segment up: cut back to what was acknowledged, and never written again.
+    fn fail(&mut self, error: io::Error, refused: u64) {
+        self.metrics.failures.inc();
+        if self.gap.is_none() {
+            tracing::error!(cause = %error, "the record cannot be written: nothing is shared until it can");
+        }
+        let mut gap = self.gap.take().unwrap_or_default();
+        gap.refused += refused;
+        gap.maybe_lost |= self.unsynced.take().is_some();
+        if let Some(Current { name, mut segment, acknowledged }) = self.current.take() {
+            let cut = segment.cut(acknowledged);
+            drop(segment);
+            // Without this a full disk would collect one empty file with each try.
+            if acknowledged == 0 && self.folder.remove(name).is_ok() {
+                self.number = self.number.saturating_sub(1);
+            }
+            if let Err(error) = cut
+                && acknowledged > 0
+            {
+                tracing::error!(segment = %name, cause = %error, "a segment cannot be cut back: it may hold entries that were refused");
+                gap.uncut = Some(name.to_string());
+            }
+        }
+        self.gap = Some(gap);
+    }
+
+    /// How long the writer may wait with nothing to do.
+    fn patience(&self) -> Option<Duration> {
+        if self.gap.is_some() {
+            return Some(RETRY);
+        }
+        self.unsynced.map(|since| self.within().saturating_sub(since.elapsed()))
+    }
+
+    fn within(&self) -> Duration {
+        match self.durability {
+            Durability::Strict => Duration::ZERO,
+            Durability::Batched(within) => within,
+        }
+    }
+
+    /// The last line.
+    fn stop(&mut self) {
+        let mut line = Vec::new();
+        entry::stop_line(&mut line, self.clock.now(), self.open.len());
+        if let Err(error) = self.line(&line) {
+            tracing::error!(cause = %error, closes = self.kept_closed.len(), "the record could not be closed in order");
+        }
+    }
+}
+
+/// Tells everyone when the writer is gone, in whatever way.
+struct Gone<'a>(&'a Queue);
+
+impl Drop for Gone<'_> {
+    fn drop(&mut self) {
+        self.0.end();
+    }
+}
