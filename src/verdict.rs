@@ -90,6 +90,8 @@ pub enum Refusal {
     // -- the rules --
     /// A value at a revealed place that is no token of this partner and category.
     TokenNotAccepted {
+        /// Who sent it.
+        leg: Leg,
         /// The rule that looked for it.
         rule: RuleId,
     },

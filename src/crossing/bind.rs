@@ -1,39 +1,305 @@
-//! A compiled leg bound to its partner's keys: what [`super::Crossing`] runs.
+//! A compiled leg bound to its partner's keys: what [`super::Crossing`] and [`super::head`] run.
+//!
+//! Binding happens once, when a policy is loaded, so that an exchange asks for no key and looks nothing up. A [`Transformer`]
+//! is one action with all it needs, and [`Transformer::apply`] is the one place that knows what an action makes of a value,
+//! whether that value stood in a body, a header, a query or a path. Start at [`BoundLeg::bind`].
 
+use std::path::Path;
 use std::sync::Arc;
 
-use crate::policy::compile::CompiledLeg;
-use crate::policy::rule::Plain;
-use crate::vault::{Opener, Pseudonymizer, Recipient, Sealer};
+use crate::clock::Time;
+use crate::ids::{self, DomainId, RuleId, Shape};
+use crate::json::text;
+use crate::keys;
+use crate::policy::compile::{Asker, CompiledLeg};
+use crate::policy::rule::{Action, Locator, Plain};
+use crate::vault::token::{Issued, Opened, Value};
+use crate::vault::{Opener, Pseudonymizer, Recipient, Sealer, Vault};
 
-use super::transform::{Generalizer, Masker};
+use super::head::Beside;
+use super::transform::{Generalized, Generalizer, Masker};
 
 /// One leg, ready for traffic.
 #[derive(Debug)]
 pub struct BoundLeg {
     /// The rules.
-    pub compiled: Arc<CompiledLeg>,
+    pub compiled: CompiledLeg,
+    /// Which half of the exchange.
+    pub side: ids::Leg,
     /// By index of `Leg::rules`.
     pub rules: Vec<Transformer>,
     /// By index of `Leg::reveals`.
     pub reveals: Vec<Transformer>,
+    /// What happens beside the body.
+    pub beside: Beside,
+}
+
+/// Why a leg cannot be bound. For the operator; names a file or a domain, never a key.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// No keys for the partner's domain.
+    #[error(transparent)]
+    Keys(#[from] keys::Error),
+    /// The file that `encrypt` names.
+    #[error("`{path}`: {message}")]
+    Recipient {
+        /// As written in the policy.
+        path: String,
+        /// What is wrong with it.
+        message: String,
+    },
+}
+
+impl BoundLeg {
+    /// Binds the rules of one leg to the keys of `domain`. `read` gives the text of a file that the policy names.
+    ///
+    /// # Errors
+    /// See [`BindError`].
+    pub fn bind(
+        compiled: CompiledLeg,
+        side: ids::Leg,
+        domain: &DomainId,
+        vault: &Vault,
+        read: &dyn Fn(&Path) -> Result<Arc<[u8]>, String>,
+    ) -> Result<Self, BindError> {
+        let mut rules = Vec::with_capacity(compiled.leg.rules.len());
+        for rule in &compiled.leg.rules {
+            let category = rule.category.as_ref();
+            rules.push(match &rule.action {
+                Action::Keep { .. } => Transformer::Keep,
+                Action::Drop | Action::Null => Transformer::Remove,
+                Action::Replace { with } => Transformer::Replace(constant_text(with)),
+                Action::Mask(mask) => Transformer::Mask(Masker(*mask)),
+                Action::Generalize(to) => Transformer::Generalize(Generalizer(*to)),
+                Action::Tokenize(shape) => Transformer::Tokenize(vault.sealer(domain, category, *shape)?, *shape),
+                Action::Pseudonymize => Transformer::Pseudonymize(vault.pseudonymizer(domain, category)?),
+                Action::Encrypt { to } => {
+                    let wrong = |message| BindError::Recipient { path: to.display().to_string(), message };
+                    let bytes = read(to).map_err(wrong)?;
+                    let jwk = std::str::from_utf8(&bytes).map_err(|_| wrong("not UTF-8".to_owned()))?;
+                    Transformer::Encrypt(Recipient::from_jwk(jwk).map_err(wrong)?)
+                }
+            });
+        }
+        let mut reveals = Vec::with_capacity(compiled.leg.reveals.len());
+        for reveal in &compiled.leg.reveals {
+            let opener = vault.opener(domain, &reveal.category, reveal.shape)?;
+            reveals.push(Transformer::Reveal(opener, reveal.plain));
+        }
+        let beside = Beside::new(&compiled);
+        Ok(Self { compiled, side, rules, reveals, beside })
+    }
+
+    /// What an asker does.
+    pub(super) fn transformer(&self, asker: Asker) -> Option<&Transformer> {
+        match asker {
+            Asker::Rule(index) => self.rules.get(index),
+            Asker::Reveal(index) => self.reveals.get(index),
+        }
+    }
+
+    /// What records and messages call an asker.
+    pub(super) fn rule_id(&self, asker: Asker) -> Option<&RuleId> {
+        match asker {
+            Asker::Rule(index) => self.compiled.leg.rules.get(index).map(|rule| &rule.id),
+            Asker::Reveal(index) => self.compiled.leg.reveals.get(index).map(|reveal| &reveal.id),
+        }
+    }
+
+    /// The rules with `must` and a path: those that a body has to match.
+    pub(super) fn musts(&self) -> impl Iterator<Item = usize> {
+        let rules = self.compiled.leg.rules.iter().enumerate();
+        rules.filter(|(_, rule)| rule.must && matches!(rule.locator, Locator::Path(_))).map(|(index, _)| index)
+    }
 }
 
 /// An action with its keys.
 #[derive(Debug)]
 pub enum Transformer {
-    /// The engine does it alone (keep, drop, null, replace).
-    Plain,
+    /// `keep`: in a body the engine does it alone.
+    Keep,
+    /// `drop` and `null`: in a body the engine does them alone; beside it both remove.
+    Remove,
+    /// `replace`: in a body the engine does it alone; the text is for what stands beside it.
+    Replace(String),
     /// `mask`
     Mask(Masker),
     /// `generalize`
     Generalize(Generalizer),
     /// `tokenize`
-    Tokenize(Sealer),
+    Tokenize(Sealer, Shape),
     /// `pseudonymize`
     Pseudonymize(Pseudonymizer),
     /// `encrypt`
     Encrypt(Recipient),
     /// `reveal`
     Reveal(Opener, Plain),
+}
+
+/// One value, as a transformer sees it.
+#[derive(Clone, Copy)]
+pub(super) enum Input<'a> {
+    /// A string's value, unescaped, and where it stood in a JSON body its spelling there.
+    Text(&'a str, Option<&'a [u8]>),
+    /// A number, as spelt.
+    Number(&'a str),
+    /// `true` or `false`, as spelt.
+    Boolean(&'a str),
+}
+
+/// What came of a value. What was appended to `out` is unquoted and unescaped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Applied {
+    /// A text was appended.
+    Text,
+    /// A number was appended.
+    Number,
+    /// The value stays as it is.
+    Pass,
+    /// The value does not fit the action and goes.
+    Unfit,
+    /// The value goes because the rule says so.
+    Remove,
+    /// The rule refuses this value, or cannot be evaluated on it.
+    Refuse {
+        /// It is a token, but none that this place turns back: a foreign one, which is worth an alarm.
+        foreign: bool,
+    },
+    /// A token that this place does not turn back, at a place where plain values pass: stays a token.
+    PassForeign,
+}
+
+impl Transformer {
+    /// Runs the action on one value and appends what results to `out`; `scratch` is room to work in.
+    pub(super) fn apply(&self, input: Input<'_>, now: Time, scratch: &mut String, out: &mut Vec<u8>) -> Applied {
+        let mark = out.len();
+        let applied = self.try_apply(input, now, scratch, out);
+        if !matches!(applied, Applied::Text | Applied::Number) {
+            out.truncate(mark);
+        }
+        applied
+    }
+
+    fn try_apply(&self, input: Input<'_>, now: Time, scratch: &mut String, out: &mut Vec<u8>) -> Applied {
+        let spelt = match input {
+            Input::Text(text, _) | Input::Number(text) | Input::Boolean(text) => text,
+        };
+        match self {
+            Self::Keep => Applied::Pass,
+            Self::Remove => Applied::Remove,
+            Self::Replace(with) => {
+                out.extend_from_slice(with.as_bytes());
+                Applied::Text
+            }
+            // Two values only: whatever is done to a boolean, it can be guessed. So it goes, save where it is sealed with
+            // randomness (encrypt) or cannot be a token (reveal).
+            Self::Mask(_) | Self::Generalize(_) | Self::Tokenize(..) | Self::Pseudonymize(_)
+                if matches!(input, Input::Boolean(_)) =>
+            {
+                Applied::Unfit
+            }
+            Self::Mask(masker) => {
+                scratch.clear();
+                masker.mask(spelt, scratch);
+                out.extend_from_slice(scratch.as_bytes());
+                Applied::Text
+            }
+            Self::Generalize(generalizer) => {
+                scratch.clear();
+                let Some(today) = date(now) else { return Applied::Refuse { foreign: false } };
+                let applied = match generalizer.generalize(spelt, today, scratch) {
+                    Generalized::Number if matches!(input, Input::Number(_)) => Applied::Number,
+                    Generalized::Number | Generalized::Text => Applied::Text,
+                    Generalized::Unfit => Applied::Unfit,
+                };
+                out.extend_from_slice(scratch.as_bytes());
+                applied
+            }
+            Self::Tokenize(sealer, shape) => tokenize(sealer, *shape, input, out),
+            Self::Pseudonymize(pseudonymizer) => match input {
+                Input::Number(raw) => match text::canonical_number(raw.as_bytes()) {
+                    Some(number) => {
+                        pseudonymizer.hash(Value::Number(&number), out);
+                        Applied::Text
+                    }
+                    None => Applied::Unfit,
+                },
+                Input::Text(text, _) | Input::Boolean(text) => {
+                    pseudonymizer.hash(Value::Text(text), out);
+                    Applied::Text
+                }
+            },
+            Self::Encrypt(recipient) => {
+                let sealed = match input {
+                    Input::Text(_, Some(raw)) => recipient.encrypt(raw, out),
+                    Input::Text(text, None) => {
+                        let mut json = Vec::with_capacity(text.len() + 2);
+                        text::escape(text, &mut json);
+                        recipient.encrypt(&json, out)
+                    }
+                    Input::Number(raw) | Input::Boolean(raw) => recipient.encrypt(raw.as_bytes(), out),
+                };
+                if sealed.is_ok() { Applied::Text } else { Applied::Refuse { foreign: false } }
+            }
+            Self::Reveal(opener, plain) => reveal(opener, *plain, input, spelt, out),
+        }
+    }
+}
+
+fn tokenize(sealer: &Sealer, shape: Shape, input: Input<'_>, out: &mut Vec<u8>) -> Applied {
+    let start = out.len();
+    let issued = match input {
+        // Digits are tokenized as they are spelt, so that they come back as they were.
+        Input::Number(raw) if shape == Shape::Digits => sealer.issue(Value::Text(raw), out),
+        Input::Number(raw) => match text::canonical_number(raw.as_bytes()) {
+            Some(number) => sealer.issue(Value::Number(&number), out),
+            None => Issued::Unfit,
+        },
+        Input::Text(text, _) | Input::Boolean(text) => sealer.issue(Value::Text(text), out),
+    };
+    match issued {
+        Issued::Token if shape == Shape::Digits && matches!(input, Input::Number(_)) => {
+            // A number may not begin with a zero; such a token leaves as a string.
+            if out.get(start) == Some(&b'0') { Applied::Text } else { Applied::Number }
+        }
+        Issued::Token => Applied::Text,
+        Issued::Already => Applied::Pass,
+        Issued::Unfit => Applied::Unfit,
+    }
+}
+
+fn reveal(opener: &Opener, plain: Plain, input: Input<'_>, spelt: &str, out: &mut Vec<u8>) -> Applied {
+    let start = out.len();
+    let opened = match input {
+        Input::Boolean(_) => Opened::Plain,
+        Input::Text(..) | Input::Number(_) => opener.open(spelt, out),
+    };
+    match (opened, plain) {
+        // What stood as a number and comes back as one (digits) stays one.
+        (Opened::Text, _) if matches!(input, Input::Number(_)) => {
+            let number = out.get(start..).is_some_and(|bytes| text::canonical_number(bytes).is_some());
+            if number { Applied::Number } else { Applied::Text }
+        }
+        (Opened::Text, _) => Applied::Text,
+        (Opened::Number, _) => Applied::Number,
+        (Opened::Plain, Plain::Pass) => Applied::Pass,
+        (Opened::Plain, Plain::Refuse) => Applied::Refuse { foreign: false },
+        (Opened::Foreign, Plain::Pass) => Applied::PassForeign,
+        (Opened::Foreign, Plain::Refuse) => Applied::Refuse { foreign: true },
+    }
+}
+
+/// The day in UTC.
+fn date(now: Time) -> Option<jiff::civil::Date> {
+    let timestamp = jiff::Timestamp::from_millisecond(i64::try_from(now.0).ok()?).ok()?;
+    Some(jiff::tz::TimeZone::UTC.to_datetime(timestamp).date())
+}
+
+/// The constant of a `replace` as it stands beside a body: a string without its quotes, anything else as JSON spells it.
+fn constant_text(json: &[u8]) -> String {
+    if json.first() == Some(&b'"') {
+        text::unescape(json).into_owned()
+    } else {
+        String::from_utf8_lossy(json).into_owned()
+    }
 }

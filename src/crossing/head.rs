@@ -1,1 +1,504 @@
 //! Headers, query, captures and cookies: the same verbs as in a body.
+//!
+//! Everything here passes by list: what no rule, no `headers = […]`, no `query = […]` and no default names stays behind. Which
+//! headers are on the default list, and what their values may look like, is HTTP's affair and comes in as a function
+//! (`proxy::headers`). Start at [`HeadCrossing`]; what it makes is a [`ReleasedHead`].
+
+use std::sync::Arc;
+
+use ::http::{HeaderMap, HeaderName, HeaderValue, header};
+
+use crate::clock::Time;
+use crate::policy::compile::{Asker, CompiledLeg};
+use crate::policy::route::{QueryPair, Template, TemplateSegment, encode_query, encode_segment};
+use crate::policy::rule::{Action, Locator};
+use crate::verdict::Refusal;
+
+use super::bind::{Applied, BoundLeg, Input};
+use super::{Tally, add};
+
+/// What stands beside a body and may leave.
+#[derive(Debug, Default)]
+pub struct ReleasedHead {
+    target: String,
+    headers: HeaderMap,
+    tally: Tally,
+    unfit: u64,
+    foreign: u64,
+}
+
+impl ReleasedHead {
+    /// Path and query, encoded; empty for a response.
+    #[must_use]
+    pub fn target(&self) -> &str {
+        &self.target
+    }
+    /// The headers, for the wire, and how often each rule decided.
+    #[must_use]
+    pub fn into_parts(self) -> (String, HeaderMap, Tally) {
+        (self.target, self.headers, self.tally)
+    }
+    /// Values that did not fit their rule and were dropped.
+    #[must_use]
+    pub fn unfit(&self) -> u64 {
+        self.unfit
+    }
+    /// Tokens that came up where they are not turned back.
+    #[must_use]
+    pub fn foreign(&self) -> u64 {
+        self.foreign
+    }
+}
+
+/// A route's path, ready to be written again: literals already encoded and joined.
+#[derive(Debug)]
+pub struct PathTemplate {
+    pieces: Vec<Piece>,
+}
+
+#[derive(Debug)]
+enum Piece {
+    /// With its slashes.
+    Literal(String),
+    /// One segment, without its slash.
+    Capture(String),
+}
+
+impl PathTemplate {
+    /// From a checked template. `None` where a literal cannot be a segment of a normal path (`check` refuses such a template).
+    #[must_use]
+    pub fn new(template: &Template) -> Option<Self> {
+        let (mut pieces, mut literal) = (Vec::new(), String::new());
+        for segment in &template.segments {
+            literal.push('/');
+            match segment {
+                // A path that ends in a slash has an empty last segment.
+                TemplateSegment::Literal(text) if text.is_empty() => {}
+                TemplateSegment::Literal(text) => literal.push_str(&encode_segment(text)?),
+                TemplateSegment::Capture(name) => {
+                    pieces.push(Piece::Literal(std::mem::take(&mut literal)));
+                    pieces.push(Piece::Capture(name.clone()));
+                }
+            }
+        }
+        if literal.is_empty() && pieces.is_empty() {
+            literal.push('/');
+        }
+        if !literal.is_empty() {
+            pieces.push(Piece::Literal(literal));
+        }
+        Some(Self { pieces })
+    }
+}
+
+/// Which rule decides at a place beside the body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pick {
+    /// The strictest one.
+    One(Asker),
+    /// Two of one kind with different settings: removed.
+    Clash,
+}
+
+/// What of a leg looks beside the body, by place.
+#[derive(Debug, Default)]
+pub struct Beside {
+    captures: Vec<(Arc<str>, Pick)>,
+    query: Vec<(Arc<str>, Pick)>,
+    headers: Vec<(HeaderName, Pick)>,
+    cookies: Vec<(Arc<str>, Pick)>,
+    listed_headers: Vec<HeaderName>,
+    musts: Vec<usize>,
+}
+
+impl Beside {
+    pub(super) fn new(compiled: &CompiledLeg) -> Self {
+        let leg = &compiled.leg;
+        let mut beside = Self {
+            // INVARIANT: nothing that must never cross is on the list, whatever the policy says.
+            listed_headers: leg.headers.iter().filter_map(|name| name.parse().ok()).filter(|n| !never(n)).collect(),
+            ..Self::default()
+        };
+        for asker in &compiled.beside {
+            let locator = match asker {
+                Asker::Rule(index) => leg.rules.get(*index).map(|rule| &rule.locator),
+                Asker::Reveal(index) => leg.reveals.get(*index).map(|reveal| &reveal.locator),
+            };
+            match locator {
+                Some(Locator::Capture(name)) => pick(&mut beside.captures, name.as_str().into(), *asker, compiled),
+                Some(Locator::Query(name)) => pick(&mut beside.query, name.as_str().into(), *asker, compiled),
+                Some(Locator::Cookie(name)) => pick(&mut beside.cookies, name.as_str().into(), *asker, compiled),
+                Some(Locator::Header(name)) => {
+                    if let Ok(name) = name.parse::<HeaderName>()
+                        && !never(&name)
+                    {
+                        pick(&mut beside.headers, name, *asker, compiled);
+                    }
+                }
+                Some(Locator::Path(_)) | None => {}
+            }
+            if let Asker::Rule(index) = asker
+                && leg.rules.get(*index).is_some_and(|rule| rule.must)
+            {
+                beside.musts.push(*index);
+            }
+        }
+        beside
+    }
+}
+
+/// Puts `asker` where it is the strictest at its place.
+fn pick<K: PartialEq>(list: &mut Vec<(K, Pick)>, key: K, asker: Asker, compiled: &CompiledLeg) {
+    let Some((_, known)) = list.iter_mut().find(|(known, _)| *known == key) else {
+        list.push((key, Pick::One(asker)));
+        return;
+    };
+    let Pick::One(other) = *known else { return };
+    let (new, old) = (rank(asker, compiled), rank(other, compiled));
+    if new > old {
+        *known = Pick::One(asker);
+    } else if new == old && !same(asker, other, compiled) {
+        *known = Pick::Clash;
+    }
+}
+
+/// The order of strictness (`policy-language`: Rules). A reveal is stricter than `keep` alone.
+fn rank(asker: Asker, compiled: &CompiledLeg) -> u8 {
+    let Asker::Rule(index) = asker else { return 1 };
+    match compiled.leg.rules.get(index).map(|rule| &rule.action) {
+        Some(Action::Keep { .. }) => 0,
+        Some(Action::Mask(_)) => 2,
+        Some(Action::Generalize(_)) => 3,
+        Some(Action::Encrypt { .. }) => 4,
+        Some(Action::Tokenize(_)) => 5,
+        Some(Action::Pseudonymize) => 6,
+        Some(Action::Replace { .. }) => 7,
+        Some(Action::Null) => 8,
+        Some(Action::Drop) | None => 9,
+    }
+}
+
+fn same(one: Asker, other: Asker, compiled: &CompiledLeg) -> bool {
+    let leg = &compiled.leg;
+    match (one, other) {
+        (Asker::Rule(a), Asker::Rule(b)) => match (leg.rules.get(a), leg.rules.get(b)) {
+            (Some(a), Some(b)) => a.action == b.action && a.category == b.category,
+            _ => false,
+        },
+        (Asker::Reveal(a), Asker::Reveal(b)) => match (leg.reveals.get(a), leg.reveals.get(b)) {
+            (Some(a), Some(b)) => a.category == b.category && a.shape == b.shape && a.plain == b.plain,
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+/// Headers that never cross, whatever a policy says: connection and framing are ours, and so are conditions, ranges,
+/// validators and codings, because they speak of a body that only we know.
+#[must_use]
+pub fn never(name: &HeaderName) -> bool {
+    matches!(
+        name.as_str(),
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+            | "host"
+            | "content-length"
+            | "content-encoding"
+            | "content-type"
+            | "content-range"
+            | "content-md5"
+            | "content-digest"
+            | "repr-digest"
+            | "digest"
+            | "accept-encoding"
+            | "accept-ranges"
+            | "expect"
+            | "range"
+            | "if-match"
+            | "if-none-match"
+            | "if-modified-since"
+            | "if-unmodified-since"
+            | "if-range"
+            | "etag"
+            | "last-modified"
+            | "tidegate-exchange"
+            | "cookie"
+            | "set-cookie"
+    )
+}
+
+/// Runs what stands beside one body through its leg's rules.
+pub struct HeadCrossing<'a> {
+    leg: &'a BoundLeg,
+    now: Time,
+    scratch: String,
+    value: Vec<u8>,
+    released: ReleasedHead,
+}
+
+/// What became of one text.
+enum Crossed {
+    /// As it was.
+    Same,
+    /// What `HeadCrossing::value` holds.
+    New,
+    /// It goes.
+    Gone,
+}
+
+impl<'a> HeadCrossing<'a> {
+    /// For one head.
+    #[must_use]
+    pub fn new(leg: &'a BoundLeg, now: Time) -> Self {
+        Self { leg, now, scratch: String::new(), value: Vec::new(), released: ReleasedHead::default() }
+    }
+
+    /// Writes the path anew from its template. `discloses`: every capture needs a rule.
+    ///
+    /// # Errors
+    /// A token that is not accepted; a value that cannot be a path segment.
+    pub fn path(
+        &mut self,
+        template: &PathTemplate,
+        captures: &[(String, String)],
+        discloses: bool,
+    ) -> Result<(), Refusal> {
+        for piece in &template.pieces {
+            let name = match piece {
+                Piece::Literal(text) => {
+                    self.released.target.push_str(text);
+                    continue;
+                }
+                Piece::Capture(name) => name,
+            };
+            let captured = captures.iter().find(|(known, _)| known == name);
+            let Some((_, text)) = captured else { return Err(self.failed(None)) };
+            let pick = self.leg.beside.captures.iter().find(|(known, _)| **known == **name).map(|(_, pick)| *pick);
+            if discloses && pick.is_none() {
+                return Err(self.failed(None));
+            }
+            let encoded = match self.cross(pick, text)? {
+                Crossed::Same => encode_segment(text),
+                Crossed::New => std::str::from_utf8(&self.value).ok().and_then(encode_segment),
+                // A segment cannot be left out: the path would be another one.
+                Crossed::Gone => None,
+            };
+            let Some(encoded) = encoded else { return Err(self.failed(pick)) };
+            self.released.target.push_str(&encoded);
+        }
+        Ok(())
+    }
+
+    /// Writes the query anew: what is listed as it was sent, what has a rule by its rule, nothing else.
+    ///
+    /// # Errors
+    /// A token that is not accepted.
+    pub fn query(&mut self, pairs: &[QueryPair]) -> Result<(), Refusal> {
+        let leg = self.leg;
+        let mut separator = '?';
+        for pair in pairs {
+            let pick = leg.beside.query.iter().find(|(known, _)| **known == *pair.name).map(|(_, pick)| *pick);
+            if pick.is_none() && !leg.compiled.leg.query.contains(&pair.name) {
+                continue;
+            }
+            let crossed = self.cross(pick, &pair.value)?;
+            if matches!(crossed, Crossed::Gone) {
+                continue;
+            }
+            self.released.target.push(separator);
+            separator = '&';
+            match crossed {
+                Crossed::New => {
+                    let text = std::str::from_utf8(&self.value).unwrap_or_default();
+                    let (name, value) = (encode_query(&pair.name), encode_query(text));
+                    self.released.target.push_str(&name);
+                    self.released.target.push('=');
+                    self.released.target.push_str(&value);
+                }
+                Crossed::Same | Crossed::Gone => self.released.target.push_str(&pair.raw),
+            }
+        }
+        Ok(())
+    }
+
+    /// Chooses among the headers of a message. `exclude`: where the sender's credentials stand. `default`: the value as it
+    /// may pass if the header is on the default list and its value fits.
+    ///
+    /// # Errors
+    /// A token that is not accepted; a value that a header cannot carry.
+    pub fn headers(
+        &mut self,
+        from: &HeaderMap,
+        exclude: &[HeaderName],
+        default: impl Fn(&HeaderName, &HeaderValue) -> Option<HeaderValue>,
+    ) -> Result<(), Refusal> {
+        let leg = self.leg;
+        for (name, value) in from {
+            let pick = leg.beside.headers.iter().find(|(known, _)| known == name).map(|(_, pick)| *pick);
+            let passed = if pick.is_some() {
+                if exclude.contains(name) {
+                    continue;
+                }
+                self.header(pick, value)?
+            } else if let Some(value) = default(name, value) {
+                // `Sec-GPC` is a person's objection: no policy may silence it.
+                let wanted = leg.compiled.leg.default_headers || name == "sec-gpc";
+                wanted.then_some(value)
+            } else if leg.beside.listed_headers.contains(name) && !exclude.contains(name) {
+                Some(value.clone())
+            } else {
+                None
+            };
+            if let Some(value) = passed {
+                self.released.headers.append(name.clone(), value);
+            }
+        }
+        if !leg.beside.cookies.is_empty() {
+            match leg.side {
+                crate::ids::Leg::Request => self.cookies(from)?,
+                crate::ids::Leg::Response => self.set_cookies(from)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Everything has been looked at.
+    ///
+    /// # Errors
+    /// A rule with `must` that matched nothing.
+    pub fn finish(self) -> Result<ReleasedHead, Refusal> {
+        for index in &self.leg.beside.musts {
+            let Some(rule) = self.leg.rule_id(Asker::Rule(*index)) else { continue };
+            if !self.released.tally.iter().any(|(id, _)| id == rule) {
+                return Err(Refusal::RuleUnmatched { leg: self.leg.side, rule: rule.clone() });
+            }
+        }
+        Ok(self.released)
+    }
+
+    /// Runs one text through the rule of its place.
+    fn cross(&mut self, pick: Option<Pick>, text: &str) -> Result<Crossed, Refusal> {
+        let asker = match pick {
+            None => return Ok(Crossed::Same),
+            Some(Pick::Clash) => return Ok(Crossed::Gone),
+            Some(Pick::One(asker)) => asker,
+        };
+        let (Some(transformer), Some(rule)) = (self.leg.transformer(asker), self.leg.rule_id(asker)) else {
+            return Err(self.failed(None));
+        };
+        add(&mut self.released.tally, rule, 1);
+        self.value.clear();
+        Ok(match transformer.apply(Input::Text(text, None), self.now, &mut self.scratch, &mut self.value) {
+            Applied::Text | Applied::Number => Crossed::New,
+            Applied::Pass => Crossed::Same,
+            Applied::Remove => Crossed::Gone,
+            Applied::PassForeign => {
+                self.released.foreign += 1;
+                Crossed::Same
+            }
+            Applied::Unfit => {
+                self.released.unfit += 1;
+                Crossed::Gone
+            }
+            Applied::Refuse { foreign: _ } => return Err(self.failed(pick)),
+        })
+    }
+
+    fn header(&mut self, pick: Option<Pick>, value: &HeaderValue) -> Result<Option<HeaderValue>, Refusal> {
+        let Ok(text) = std::str::from_utf8(value.as_bytes()) else {
+            self.released.unfit += 1;
+            return Ok(None);
+        };
+        Ok(match self.cross(pick, text)? {
+            Crossed::Same => Some(value.clone()),
+            // Whatever could end a header early (CR, LF, NUL) cannot be one: refused, never repaired.
+            Crossed::New => Some(HeaderValue::from_bytes(&self.value).map_err(|_| self.failed(pick))?),
+            Crossed::Gone => None,
+        })
+    }
+
+    fn cookies(&mut self, from: &HeaderMap) -> Result<(), Refusal> {
+        let mut line = String::new();
+        let fields = from.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+        for (name, value) in fields.flat_map(|field| field.split(';')).filter_map(cookie_pair) {
+            if let Some(value) = self.cookie(name, value)? {
+                if !line.is_empty() {
+                    line.push_str("; ");
+                }
+                line.push_str(name);
+                line.push('=');
+                line.push_str(&value);
+            }
+        }
+        if !line.is_empty() {
+            let value = HeaderValue::from_str(&line).map_err(|_| self.failed(None))?;
+            self.released.headers.insert(header::COOKIE, value);
+        }
+        Ok(())
+    }
+
+    fn set_cookies(&mut self, from: &HeaderMap) -> Result<(), Refusal> {
+        for field in from.get_all(header::SET_COOKIE).iter().filter_map(|value| value.to_str().ok()) {
+            let mut parts = field.split(';');
+            let Some((name, value)) = parts.next().and_then(cookie_pair) else { continue };
+            let Some(value) = self.cookie(name, value)? else { continue };
+            let mut line = format!("{name}={value}");
+            // `Domain` speaks of our names and goes, and so does whatever is not known.
+            for attribute in parts.map(str::trim).filter(|attribute| cookie_attribute(attribute)) {
+                line.push_str("; ");
+                line.push_str(attribute);
+            }
+            let value = HeaderValue::from_str(&line).map_err(|_| self.failed(None))?;
+            self.released.headers.append(header::SET_COOKIE, value);
+        }
+        Ok(())
+    }
+
+    fn cookie(&mut self, name: &str, value: &str) -> Result<Option<String>, Refusal> {
+        let leg = self.leg;
+        let pick = leg.beside.cookies.iter().find(|(known, _)| **known == *name).map(|(_, pick)| *pick);
+        if pick.is_none() {
+            return Ok(None);
+        }
+        Ok(match self.cross(pick, value)? {
+            Crossed::Gone => None,
+            Crossed::Same => Some(value.to_owned()),
+            Crossed::New => {
+                let octet = |b: &u8| b.is_ascii_graphic() && !matches!(b, b'"' | b',' | b';' | b'\\');
+                if !self.value.iter().all(octet) {
+                    return Err(self.failed(pick));
+                }
+                Some(String::from_utf8_lossy(&self.value).into_owned())
+            }
+        })
+    }
+
+    fn failed(&self, pick: Option<Pick>) -> Refusal {
+        let leg = self.leg.side;
+        match pick {
+            Some(Pick::One(asker)) => match (asker, self.leg.rule_id(asker).cloned()) {
+                (Asker::Reveal(_), Some(rule)) => Refusal::TokenNotAccepted { leg, rule },
+                (_, rule) => Refusal::RuleFailed { leg, rule },
+            },
+            Some(Pick::Clash) | None => Refusal::RuleFailed { leg, rule: None },
+        }
+    }
+}
+
+fn cookie_pair(text: &str) -> Option<(&str, &str)> {
+    let (name, value) = text.trim().split_once('=')?;
+    (!name.is_empty()).then_some((name, value))
+}
+
+fn cookie_attribute(text: &str) -> bool {
+    let name = text.split('=').next().unwrap_or_default().to_ascii_lowercase();
+    matches!(name.as_str(), "path" | "max-age" | "expires" | "secure" | "httponly" | "samesite" | "partitioned")
+}
