@@ -1,0 +1,1 @@
+//! What each partner gets of one body.

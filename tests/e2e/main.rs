@@ -1,0 +1,18 @@
+//! End to end: a real upstream over TCP, the real proxy, a real partner; and the leak trap under all of them.
+//!
+//! Start at [`harness`].
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test may stop at the first surprise"
+)]
+
+mod harness;
+
+mod disclosure;
