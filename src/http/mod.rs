@@ -1,6 +1,7 @@
 //! HTTP as plumbing: listeners, bodies, codings, trust, problem documents. No view on partners or policy.
 
 pub mod body;
+mod codec;
 pub mod coding;
 pub mod listener;
 pub mod problem;
