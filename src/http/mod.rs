@@ -4,5 +4,9 @@ pub mod body;
 mod codec;
 pub mod coding;
 pub mod listener;
+pub mod pem;
 pub mod problem;
 pub mod trust;
+
+#[cfg(test)]
+pub(crate) mod testing;
