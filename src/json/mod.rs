@@ -8,7 +8,9 @@ use std::fmt;
 pub mod automaton;
 pub mod filter;
 pub mod path;
+pub mod regexp;
 pub mod scan;
+pub mod tape;
 pub mod text;
 pub mod window;
 
