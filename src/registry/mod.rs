@@ -1,0 +1,376 @@
+//! Policy files to a live snapshot: reads, compiles, binds, watches.
+//!
+//! A set is replaced whole or not at all: what does not compile leaves the old one in place, loudly. Start at
+//! [`Registry::open`]; what it makes is a [`set::PolicySet`].
+
+pub mod jwt;
+pub mod set;
+pub mod watch;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::{ArcSwap, ArcSwapOption};
+use data_encoding::HEXLOWER;
+use sha2::{Digest, Sha256};
+
+use crate::clock::{Clock, Time};
+use crate::crossing::bind::BoundLeg;
+use crate::crossing::head::PathTemplate;
+use crate::http::trust::Trust;
+use crate::ids::{Leg, UpstreamId};
+use crate::policy::compile::CompiledPolicy;
+use crate::policy::diagnostic::{Diagnostic, Severity};
+use crate::policy::{compile, lint};
+use crate::vault::Vault;
+use jwt::Verifier;
+use set::{Index, Partner, PolicySet, Route};
+
+/// Longest policy or key file, in bytes. A policy is some KiB; whoever has more has pointed us at the wrong file.
+const FILE_BYTES_MAX: u64 = 8 << 20;
+
+/// Where policies come from.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Folder of the policies: every `*.toml` in it, not below it.
+    pub folder: PathBuf,
+    /// What `ca`, `jwks` and `to` in a policy are relative to.
+    pub base: PathBuf,
+    /// The upstreams that routes may name.
+    pub upstreams: BTreeSet<UpstreamId>,
+}
+
+/// One thing that is wrong, for the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// `policies/parcelo.toml:12:3`, or a file or folder.
+    pub place: String,
+    /// `P021`, where it is a diagnostic.
+    pub code: Option<&'static str>,
+    /// What was found and what was wanted.
+    pub message: String,
+    /// How to mend it.
+    pub help: Option<String>,
+}
+
+impl fmt::Display for Complaint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", self.place)?;
+        if let Some(code) = self.code {
+            write!(f, "{code}: ")?;
+        }
+        f.write_str(&self.message)
+    }
+}
+
+/// Why a set was not taken: all complaints at once.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("policies: {}", .0.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))]
+pub struct Error(pub Vec<Complaint>);
+
+/// What a reload did.
+#[derive(Clone, Debug)]
+pub enum Reload {
+    /// Nothing: the files are as they were.
+    Unchanged,
+    /// Another set is in force.
+    Changed(Arc<PolicySet>),
+}
+
+/// Keeps the set that is in force.
+#[derive(Debug)]
+pub struct Registry {
+    settings: Settings,
+    vault: Vault,
+    clock: Clock,
+    current: ArcSwap<PolicySet>,
+    fault: ArcSwapOption<Error>,
+    /// What the last attempt read, whether it came to anything or not; the lock also keeps reloads from overlapping.
+    attempted: Mutex<String>,
+}
+
+impl Registry {
+    /// Reads the folder for the first time; here a set has to compile. Blocks on files.
+    ///
+    /// # Errors
+    /// All complaints.
+    pub fn open(settings: Settings, vault: Vault, clock: Clock) -> Result<Self, Error> {
+        let files = Files::gather(&settings)?;
+        let set = load(&settings, &files, &vault, clock.now())?;
+        Ok(Self {
+            settings,
+            vault,
+            clock,
+            attempted: Mutex::new(files.digest()),
+            current: ArcSwap::from_pointee(set),
+            fault: ArcSwapOption::empty(),
+        })
+    }
+
+    /// The set that is in force.
+    #[must_use]
+    pub fn current(&self) -> Arc<PolicySet> {
+        self.current.load_full()
+    }
+
+    /// Why the last reload was not taken; `None` while everything that was read is in force.
+    #[must_use]
+    pub fn fault(&self) -> Option<Arc<Error>> {
+        self.fault.load_full()
+    }
+
+    /// Reads the folder again. On an error the old set stays in force. Blocks on files.
+    ///
+    /// # Errors
+    /// All complaints.
+    pub fn reload(&self) -> Result<Reload, Arc<Error>> {
+        let mut attempted = self.attempted.lock().unwrap_or_else(PoisonError::into_inner);
+        let result = Files::gather(&self.settings).and_then(|files| {
+            let digest = files.digest();
+            // While something is wrong it is tried again: not everything that can be wrong is in the files.
+            if *attempted == digest && self.fault.load().is_none() {
+                return Ok(None);
+            }
+            let set = load(&self.settings, &files, &self.vault, self.clock.now());
+            *attempted = digest;
+            set.map(Some)
+        });
+        match result {
+            Ok(None) => Ok(Reload::Unchanged),
+            Ok(Some(set)) => {
+                let set = Arc::new(set);
+                self.current.store(Arc::clone(&set));
+                self.fault.store(None);
+                Ok(Reload::Changed(set))
+            }
+            Err(error) => {
+                // The same error keeps its identity, so that it is told once.
+                if let Some(known) = self.fault().filter(|known| **known == error) {
+                    return Err(known);
+                }
+                let error = Arc::new(error);
+                self.fault.store(Some(Arc::clone(&error)));
+                Err(error)
+            }
+        }
+    }
+}
+
+/// What was read: the policies, and on demand the files that they name.
+struct Files {
+    base: PathBuf,
+    policies: BTreeMap<String, Arc<[u8]>>,
+    named: RefCell<HashMap<PathBuf, Result<Arc<[u8]>, String>>>,
+}
+
+impl Files {
+    fn gather(settings: &Settings) -> Result<Self, Error> {
+        let place = settings.folder.display().to_string();
+        let complaint = |place: String, message: String| Complaint { place, code: None, message, help: None };
+        let entries = fs::read_dir(&settings.folder).map_err(|e| Error(vec![complaint(place, reason(&e))]))?;
+        let (mut policies, mut complaints) = (BTreeMap::new(), Vec::new());
+        for path in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
+            if path.extension().is_none_or(|ending| ending != "toml") || path.is_dir() {
+                continue;
+            }
+            let name = path.strip_prefix(&settings.base).unwrap_or(&path).display().to_string();
+            match read_file(&path) {
+                Ok(bytes) => drop(policies.insert(name, bytes)),
+                Err(message) => complaints.push(complaint(name, message)),
+            }
+        }
+        if complaints.is_empty() {
+            Ok(Self { base: settings.base.clone(), policies, named: RefCell::default() })
+        } else {
+            Err(Error(complaints))
+        }
+    }
+
+    /// A file that a policy names, read once a load.
+    fn named(&self, path: &Path) -> Result<Arc<[u8]>, String> {
+        let path = self.base.join(path);
+        self.named.borrow_mut().entry(path).or_insert_with_key(|path| read_file(path)).clone()
+    }
+
+    /// SHA-256 over names and contents of the policies and of what they name, hex. What they name is found by reading them
+    /// (cheap and lenient): a rotated authority has to be noticed although no policy changed.
+    fn digest(&self) -> String {
+        let mut hash = Sha256::new();
+        let mut add = |name: &str, bytes: &[u8]| {
+            hash.update((name.len() as u64).to_be_bytes());
+            hash.update(name);
+            hash.update((bytes.len() as u64).to_be_bytes());
+            hash.update(bytes);
+        };
+        let mut named = BTreeSet::new();
+        for (name, bytes) in &self.policies {
+            add(name, bytes);
+            let text = std::str::from_utf8(bytes).unwrap_or_default();
+            // Any quoted text that is the name of a file beside the settings.
+            for quoted in text.split(['"', '\'']) {
+                let file = [".pem", ".json", ".jwk", ".jwks", ".crt", ".cer"].iter().any(|end| quoted.ends_with(end));
+                if file {
+                    named.insert(quoted);
+                }
+            }
+        }
+        for name in named {
+            match self.named(Path::new(name)) {
+                Ok(bytes) => add(name, &bytes),
+                Err(_) => add(name, &[]),
+            }
+        }
+        HEXLOWER.encode(&hash.finalize())
+    }
+}
+
+fn read_file(path: &Path) -> Result<Arc<[u8]>, String> {
+    let length = fs::metadata(path).map_err(|e| reason(&e))?.len();
+    if length > FILE_BYTES_MAX {
+        return Err(format!("{length} bytes are more than {FILE_BYTES_MAX}"));
+    }
+    fs::read(path).map(Into::into).map_err(|e| reason(&e))
+}
+
+fn reason(error: &std::io::Error) -> String {
+    format!("cannot be read: {}", error.kind())
+}
+
+/// Files to a set, or all that is wrong with them.
+fn load(settings: &Settings, files: &Files, vault: &Vault, now: Time) -> Result<PolicySet, Error> {
+    let mut complaints = Vec::new();
+    let mut compiled = Vec::with_capacity(files.policies.len());
+    for (name, bytes) in &files.policies {
+        let Ok(text) = std::str::from_utf8(bytes) else {
+            let message = "not UTF-8".to_owned();
+            complaints.push(Complaint { place: name.clone(), code: None, message, help: None });
+            continue;
+        };
+        let (policy, diagnostics) = crate::policy::read(name, text);
+        sort_out(diagnostics, files, &mut complaints);
+        let Some(policy) = policy else { continue };
+        match compile::compile(policy) {
+            Ok(policy) => compiled.push(policy),
+            Err(diagnostics) => sort_out(diagnostics, files, &mut complaints),
+        }
+    }
+    if complaints.is_empty() {
+        let today = jiff::Timestamp::from_millisecond(i64::try_from(now.0).unwrap_or(i64::MAX))
+            .map(|timestamp| jiff::tz::TimeZone::UTC.to_datetime(timestamp).date());
+        if let Ok(today) = today {
+            sort_out(lint::lint(&compiled, today), files, &mut complaints);
+        }
+    }
+    if !complaints.is_empty() {
+        return Err(Error(complaints));
+    }
+    let (mut partners, mut index) = (Vec::with_capacity(compiled.len()), Index::default());
+    for policy in compiled {
+        let file = policy.policy.file.to_string();
+        let complain = |message| Complaint { place: file.clone(), code: None, message, help: None };
+        if let Err(message) = index.add(partners.len(), &policy.policy.partner.hosts, &policy.policy.identify) {
+            complaints.push(complain(message));
+        }
+        match bind(policy, settings, files, vault) {
+            Ok(partner) => partners.push(Arc::new(partner)),
+            Err(message) => complaints.push(complain(message)),
+        }
+    }
+    if complaints.is_empty() {
+        Ok(PolicySet { digest: files.digest().into(), partners, index })
+    } else {
+        Err(Error(complaints))
+    }
+}
+
+/// Errors become complaints; warnings are told now, because the set may well be taken.
+fn sort_out(diagnostics: Vec<Diagnostic>, files: &Files, complaints: &mut Vec<Complaint>) {
+    for diagnostic in diagnostics {
+        let bytes = files.policies.get(&*diagnostic.file);
+        let text = bytes.and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default();
+        let (line, column) = diagnostic.line_column(text);
+        let complaint = Complaint {
+            place: format!("{}:{line}:{column}", diagnostic.file),
+            code: Some(diagnostic.code),
+            message: diagnostic.message,
+            help: diagnostic.help,
+        };
+        match diagnostic.severity {
+            Severity::Error => complaints.push(complaint),
+            Severity::Warning => tracing::warn!(
+                target: "tidegate",
+                code = diagnostic.code,
+                place = complaint.place,
+                what = complaint.message,
+                "policy warning"
+            ),
+        }
+    }
+}
+
+/// One policy and its keys, authorities and recipients.
+fn bind(compiled: CompiledPolicy, settings: &Settings, files: &Files, vault: &Vault) -> Result<Partner, String> {
+    let CompiledPolicy { policy, routes: compiled_routes, inbound, outbound } = compiled;
+    let read = |path: &Path| files.named(path);
+    let domain = &policy.partner.domain;
+    let mut routes = Vec::with_capacity(compiled_routes.len());
+    for (route, legs) in policy.routes.into_iter().zip(compiled_routes) {
+        if !settings.upstreams.contains(&route.upstream) {
+            return Err(format!("route `{}`: no upstream `{}` in the settings", route.pattern, route.upstream));
+        }
+        let path = PathTemplate::new(&route.template)
+            .ok_or_else(|| format!("route `{}`: a path that is not in its normal form", route.pattern))?;
+        let bound = |leg, side| {
+            let bound = BoundLeg::bind(leg, side, domain, vault, &read);
+            bound.map(Arc::new).map_err(|error| format!("route `{}`: {error}", route.pattern))
+        };
+        routes.push(Arc::new(Route {
+            request: bound(legs.request, Leg::Request)?,
+            response: bound(legs.response, Leg::Response)?,
+            error: legs.error.map(|leg| bound(leg, Leg::Response)).transpose()?,
+            pattern: route.pattern,
+            direction: route.direction,
+            upstream: route.upstream,
+            path,
+        }));
+    }
+    let certificate = match policy.identify.client_certificate {
+        Some(certificate) => {
+            let name = certificate.ca.display().to_string();
+            let pem = read(&certificate.ca).map_err(|message| format!("`{name}`: {message}"))?;
+            let trust = Trust::from_pem(&pem).map_err(|message| format!("`{name}`: {message}"))?;
+            Some((certificate.san, trust))
+        }
+        None => None,
+    };
+    let jwt = match policy.identify.jwt {
+        Some(jwt) => {
+            let name = jwt.jwks.display().to_string();
+            let keys = read(&jwt.jwks).map_err(|message| format!("`{name}`: {message}"))?;
+            Some(Verifier::new(jwt, &keys).map_err(|message| format!("`{name}`: {message}"))?)
+        }
+        None => None,
+    };
+    let expires = match policy.agreement.expires {
+        // A day whose end cannot be told is one that has ended.
+        Some(date) => Some(set::end_of_day(date).unwrap_or(Time(0))),
+        None => None,
+    };
+    Ok(Partner {
+        id: policy.partner.id,
+        digest: policy.digest,
+        expires,
+        suspended: policy.agreement.suspended,
+        limits: policy.limits,
+        require: policy.identify.require,
+        certificate,
+        jwt,
+        inbound,
+        outbound,
+        routes,
+    })
+}

@@ -1,0 +1,104 @@
+//! Notices that the policies changed.
+//!
+//! Watches the folder and not the files, because editors and Kubernetes rename; waits until it is quiet; leaves it to
+//! [`Registry::reload`] to find out whether anything really changed. Start at [`watch`].
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use notify::{RecommendedWatcher, RecursiveMode, Watcher};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::set::PolicySet;
+use super::{Error, Registry, Reload};
+
+/// How long it has to be quiet before the folder is read: an editor's save is several events.
+const QUIET: Duration = Duration::from_millis(200);
+
+/// How long at most a folder that is never quiet puts off the reading.
+const QUIET_MAX: Duration = Duration::from_secs(2);
+
+/// Ends the watching when dropped.
+#[derive(Debug)]
+pub struct Watch {
+    task: JoinHandle<()>,
+    _watcher: Option<RecommendedWatcher>,
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// Begins to watch. `publish` gets what came of each reload that did something. Where the folder cannot be watched this is
+/// said in the log, and SIGHUP still works.
+pub fn watch(
+    registry: Arc<Registry>,
+    publish: impl Fn(Result<Arc<PolicySet>, Arc<Error>>) + Send + Sync + 'static,
+) -> Watch {
+    // One place: whatever comes while one notice waits is covered by it.
+    let (notice, mut noticed) = mpsc::channel::<()>(1);
+    let watcher = watcher(&registry.settings.folder, notice.clone());
+    let task = tokio::spawn(async move {
+        // Keeps the channel open where there is no watcher.
+        let _notice = notice;
+        let mut told: Option<Arc<Error>> = None;
+        while noticed.recv().await.is_some() {
+            let _ = tokio::time::timeout(QUIET_MAX, async {
+                while tokio::time::timeout(QUIET, noticed.recv()).await.is_ok() {}
+            })
+            .await;
+            let reloading = Arc::clone(&registry);
+            match tokio::task::spawn_blocking(move || reloading.reload()).await {
+                Ok(Ok(Reload::Changed(set))) => {
+                    told = None;
+                    publish(Ok(set));
+                }
+                Ok(Err(error)) => {
+                    if !told.as_ref().is_some_and(|known| Arc::ptr_eq(known, &error)) {
+                        publish(Err(Arc::clone(&error)));
+                    }
+                    told = Some(error);
+                }
+                Ok(Ok(Reload::Unchanged)) | Err(_) => {}
+            }
+        }
+    });
+    Watch { task, _watcher: watcher }
+}
+
+fn watcher(folder: &Path, notice: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
+    let on_event = move |event: notify::Result<notify::Event>| {
+        // Reading is not a change; an error may hide one.
+        if !matches!(&event, Ok(event) if event.kind.is_access()) {
+            let _ = notice.try_send(());
+        }
+    };
+    let started = notify::recommended_watcher(on_event).and_then(|mut watcher| {
+        watcher.watch(folder, RecursiveMode::NonRecursive)?;
+        Ok(watcher)
+    });
+    started
+        .inspect_err(|error| {
+            tracing::warn!(target: "tidegate", cause = %error.kind_text(), "policies are not watched: reload by SIGHUP");
+        })
+        .ok()
+}
+
+/// The kind of a notify error in words, without its paths.
+trait KindText {
+    fn kind_text(&self) -> String;
+}
+
+impl KindText for notify::Error {
+    fn kind_text(&self) -> String {
+        match &self.kind {
+            notify::ErrorKind::Io(error) => error.kind().to_string(),
+            notify::ErrorKind::MaxFilesWatch => "too many watches in this system".to_owned(),
+            _ => "the system cannot watch this folder".to_owned(),
+        }
+    }
+}
