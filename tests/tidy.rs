@@ -56,7 +56,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("rcgen", &["cli/demo", "http/tests", "proxy/tests"]),
     ("notify", &["registry"]),
     ("prometheus_client", &["telemetry", "admin/"]),
-    ("jsonwebtoken", &["proxy/"]),
+    ("jsonwebtoken", &["registry/"]),
     ("clap", &["cli/"]),
     ("aes_siv", &["vault/seal"]),
     ("fpe", &["vault/seal"]),
