@@ -1,8 +1,29 @@
 //! Logs and metrics: what operators see. Never a value, a path, a query.
+//!
+//! A label's value is a name of the settings or of a policy, or one of our own words; whatever a stranger could choose is
+//! `-`. No global registry: each running program has its own [`Metrics`], so that many can live in one process. Not here:
+//! how metrics are served (`admin`). Start at [`Metrics`] for counting and at [`init`] for logging.
+
+pub mod log;
+pub mod meters;
+pub mod readiness;
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::clock::Time;
+use crate::ids::{Direction, PartnerId, RuleId, UpstreamId};
+use meters::{
+    BodyLabels, DURATION_BUCKETS, ExchangeLabels, LedgerMetrics, LegMetrics, LimitLabels, ListenerMetrics, NameLabel,
+    ReasonLabels, ReloadLabels, RouteLabels, RouteMetrics, RuleLabels, UpstreamMetrics, histogram,
+};
+use readiness::Readiness;
 
 /// How logs look and what is in them.
 #[derive(Clone, Debug)]
@@ -13,34 +34,267 @@ pub struct Settings {
     pub json: bool,
 }
 
-/// What the ledger counts.
-#[derive(Clone, Debug)]
-pub struct LedgerMetrics {
-    /// Entries that were acknowledged.
-    pub entries: Counter,
-    /// Groups that were written.
-    pub commits: Counter,
-    /// Bytes that were written.
-    pub bytes: Counter,
-    /// Groups that could not be written.
-    pub failures: Counter,
-    /// How long a sync took.
-    pub sync_seconds: Histogram,
-    /// 1 while the record can be written.
-    pub healthy: Gauge,
+/// Sets logging up for the process: to standard error. Does nothing where it is set up already.
+pub fn init(settings: &Settings) {
+    log::init(settings);
 }
 
-impl Default for LedgerMetrics {
-    fn default() -> Self {
-        Self {
-            entries: Counter::default(),
-            commits: Counter::default(),
-            bytes: Counter::default(),
-            failures: Counter::default(),
-            sync_seconds: Histogram::new([
-                1e-5, 1e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 1.0, 5.0,
-            ]),
-            healthy: Gauge::default(),
+/// The media type of what [`Metrics::encode`] makes.
+pub const MEDIA_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What stands for a name that is not known, or that a stranger could choose.
+pub const UNKNOWN: &str = "-";
+
+type Durations<L> = Family<L, Histogram, fn() -> Histogram>;
+
+/// Everything that is counted; cheap to clone. Handles such as [`RouteMetrics`] are taken once (when policies are loaded)
+/// and kept: counting into them hashes no labels and allocates nothing.
+#[derive(Clone)]
+pub struct Metrics(Arc<Families>);
+
+struct Families {
+    registry: Mutex<Registry>,
+    exchanges: Family<ExchangeLabels, Counter>,
+    duration: Durations<RouteLabels>,
+    in_flight: Gauge,
+    bytes: Family<BodyLabels, Counter>,
+    rules: Family<RuleLabels, Counter>,
+    limits: Family<LimitLabels, Counter>,
+    upstream_duration: Durations<NameLabel>,
+    upstream_failures: Family<ReasonLabels, Counter>,
+    connections: Family<NameLabel, Gauge>,
+    accepted: Family<NameLabel, Counter>,
+    connections_refused: Family<ReasonLabels, Counter>,
+    ledger: LedgerMetrics,
+    reloads: Family<ReloadLabels, Counter>,
+    policy_set: Family<NameLabel, Gauge>,
+    partners: Gauge,
+    loaded: Gauge,
+    complaints: Gauge,
+    readiness: Readiness,
+}
+
+impl Metrics {
+    /// All at zero.
+    #[must_use]
+    pub fn new() -> Self {
+        let durations: fn() -> Histogram = || histogram(&DURATION_BUCKETS);
+        let families = Families {
+            registry: Mutex::default(),
+            exchanges: Family::default(),
+            duration: Family::new_with_constructor(durations),
+            in_flight: Gauge::default(),
+            bytes: Family::default(),
+            rules: Family::default(),
+            limits: Family::default(),
+            upstream_duration: Family::new_with_constructor(durations),
+            upstream_failures: Family::default(),
+            connections: Family::default(),
+            accepted: Family::default(),
+            connections_refused: Family::default(),
+            ledger: LedgerMetrics::default(),
+            reloads: Family::default(),
+            policy_set: Family::default(),
+            partners: Gauge::default(),
+            loaded: Gauge::default(),
+            complaints: Gauge::default(),
+            readiness: Readiness::default(),
+        };
+        *families.registry.lock().unwrap_or_else(PoisonError::into_inner) = families.register();
+        // Both from the start: an alarm on a rate needs a zero to rise from.
+        for result in ["ok", "failed"] {
+            let _ = families.reloads.get_or_create(&ReloadLabels { result });
         }
+        Self(Arc::new(families))
+    }
+
+    /// The handle of one route. `partner` and `route` (its pattern) as they stand in the policy; `None` where they are not
+    /// known: then the label is `-`.
+    #[must_use]
+    pub fn route(&self, partner: Option<&PartnerId>, route: Option<&str>, direction: Direction) -> Arc<RouteMetrics> {
+        let labels = RouteLabels {
+            partner: partner.map_or(UNKNOWN, PartnerId::as_str).into(),
+            route: route.unwrap_or(UNKNOWN).into(),
+            direction: direction.as_str(),
+        };
+        let duration = self.0.duration.get_or_create_owned(&labels);
+        Arc::new(RouteMetrics::new(labels, &self.0.exchanges, duration, &self.0.limits))
+    }
+
+    /// The handle of one leg of a route: `leg` is `request`, `response` or `error`; `rules` are its rules, each with the word
+    /// for what it does, so that a rule that never decides can be seen as a zero.
+    #[must_use]
+    pub fn leg(
+        &self,
+        partner: &PartnerId,
+        route: &str,
+        leg: &'static str,
+        rules: impl IntoIterator<Item = (RuleId, &'static str)>,
+    ) -> Arc<LegMetrics> {
+        let (partner, route): (Arc<str>, Arc<str>) = (partner.as_str().into(), route.into());
+        let body = |side| {
+            let labels = BodyLabels { partner: Arc::clone(&partner), route: Arc::clone(&route), leg, side };
+            self.0.bytes.get_or_create_owned(&labels)
+        };
+        let counter = |(rule, action): (RuleId, &'static str)| {
+            let (partner, route) = (Arc::clone(&partner), Arc::clone(&route));
+            let labels = RuleLabels { partner, route, leg, rule: rule.as_str().into(), action };
+            let counter = self.0.rules.get_or_create_owned(&labels);
+            (rule, counter)
+        };
+        Arc::new(LegMetrics::new(body("in"), body("out"), rules.into_iter().map(counter).collect()))
+    }
+
+    /// The handle of one upstream.
+    #[must_use]
+    pub fn upstream(&self, upstream: &UpstreamId) -> Arc<UpstreamMetrics> {
+        let name: Arc<str> = upstream.as_str().into();
+        let failed = |reason| {
+            let labels = ReasonLabels { name: Arc::clone(&name), reason };
+            self.0.upstream_failures.get_or_create_owned(&labels)
+        };
+        Arc::new(UpstreamMetrics {
+            response_seconds: self.0.upstream_duration.get_or_create_owned(&NameLabel { name: Arc::clone(&name) }),
+            unreachable: failed("unreachable"),
+            slow: failed("slow"),
+            malformed: failed("malformed"),
+        })
+    }
+
+    /// The handle of one listener, by its name in the settings.
+    #[must_use]
+    pub fn listener(&self, name: &str) -> Arc<ListenerMetrics> {
+        let label = NameLabel { name: name.into() };
+        let refused = |reason| {
+            let labels = ReasonLabels { name: Arc::clone(&label.name), reason };
+            self.0.connections_refused.get_or_create_owned(&labels)
+        };
+        Arc::new(ListenerMetrics {
+            open: self.0.connections.get_or_create_owned(&label),
+            accepted: self.0.accepted.get_or_create_owned(&label),
+            full: refused("full"),
+            handshake: refused("handshake"),
+        })
+    }
+
+    /// What the ledger counts into.
+    #[must_use]
+    pub fn ledger(&self) -> LedgerMetrics {
+        self.0.ledger.clone()
+    }
+
+    /// Counts an exchange as in flight until what is returned is dropped.
+    #[must_use]
+    pub fn begin(&self) -> InFlight {
+        self.0.in_flight.inc();
+        InFlight(self.0.in_flight.clone())
+    }
+
+    /// Exchanges in flight.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        u64::try_from(self.0.in_flight.get()).unwrap_or_default()
+    }
+
+    /// A set of policies is in force: its digest, how many partners it has, since when.
+    pub fn policies_loaded(&self, digest: &str, partners: usize, now: Time) {
+        self.0.reloads.get_or_create(&ReloadLabels { result: "ok" }).inc();
+        self.0.policy_set.clear();
+        self.0.policy_set.get_or_create(&NameLabel { name: digest.into() }).set(1);
+        self.0.partners.set(i64::try_from(partners).unwrap_or(i64::MAX));
+        self.0.loaded.set(i64::try_from(now.0 / 1000).unwrap_or(i64::MAX));
+        self.0.complaints.set(0);
+        self.0.readiness.policies_loaded(digest, partners, now);
+    }
+
+    /// A set of policies did not compile, with so many complaints; the old one, if any, is still in force.
+    pub fn policies_failed(&self, complaints: usize, now: Time) {
+        self.0.reloads.get_or_create(&ReloadLabels { result: "failed" }).inc();
+        self.0.complaints.set(i64::try_from(complaints).unwrap_or(i64::MAX));
+        self.0.readiness.policies_failed(complaints, now);
+    }
+
+    /// What `/readyz` tells.
+    #[must_use]
+    pub fn readiness(&self) -> &Readiness {
+        &self.0.readiness
+    }
+
+    /// All of it as OpenMetrics text ([`MEDIA_TYPE`]).
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut text = String::new();
+        let registry = self.0.registry.lock().unwrap_or_else(PoisonError::into_inner);
+        // Writing into a string does not fail.
+        let _ = prometheus_client::encoding::text::encode(&mut text, &registry);
+        text
     }
 }
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl std::fmt::Debug for Metrics {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Metrics").field("in_flight", &self.in_flight()).finish_non_exhaustive()
+    }
+}
+
+/// One exchange that is in flight.
+#[derive(Debug)]
+pub struct InFlight(Gauge);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Families {
+    /// Names and help of all metrics; `docs/operations.md` has a line for each.
+    fn register(&self) -> Registry {
+        let mut registry = Registry::with_prefix("tidegate");
+        let r = &mut registry;
+        r.register("build", "The running version", Info::new([("version", env!("CARGO_PKG_VERSION"))]));
+        r.register("exchanges", "Exchanges that ended, by how and why", self.exchanges.clone());
+        let help = "From a request's head to the end of its response";
+        r.register_with_unit("exchange_duration", help, Unit::Seconds, self.duration.clone());
+        r.register("exchanges_in_flight", "Exchanges that have begun and not ended", self.in_flight.clone());
+        let help = "Bytes of bodies, un-coded, before (in) and after (out) the rules";
+        r.register_with_unit("body", help, Unit::Bytes, self.bytes.clone());
+        r.register("rule_decisions", "Places at which a rule decided", self.rules.clone());
+        r.register("limits_exceeded", "Exchanges over a partner's rate or concurrency", self.limits.clone());
+        let help = "From a request's head to the head of the upstream's response";
+        r.register_with_unit("upstream_response", help, Unit::Seconds, self.upstream_duration.clone());
+        r.register("upstream_failures", "Requests that an upstream did not answer", self.upstream_failures.clone());
+        r.register("connections", "Open connections", self.connections.clone());
+        r.register("connections_accepted", "Connections that were accepted", self.accepted.clone());
+        let help = "Connections that were closed before a request could be read";
+        r.register("connections_refused", help, self.connections_refused.clone());
+        let ledger = &self.ledger;
+        r.register("ledger_entries", "Entries that are as durable as was promised", ledger.entries.clone());
+        r.register("ledger_commits", "Groups of entries that were written", ledger.commits.clone());
+        r.register_with_unit("ledger_written", "Bytes of the record", Unit::Bytes, ledger.bytes.clone());
+        r.register("ledger_failures", "Groups of entries that could not be written", ledger.failures.clone());
+        r.register_with_unit("ledger_sync", "Time of a sync", Unit::Seconds, ledger.sync_seconds.clone());
+        r.register(
+            "ledger_healthy",
+            "1 while the record can be written; at 0 nothing is shared",
+            ledger.healthy.clone(),
+        );
+        r.register("policy_reloads", "Sets of policies that were read", self.reloads.clone());
+        r.register("policy_set", "1, with the digest of the set in force as its name", self.policy_set.clone());
+        r.register("policy_partners", "Partners in the set in force", self.partners.clone());
+        let help = "When the set in force was loaded, since 1970";
+        r.register_with_unit("policy_loaded_time", help, Unit::Seconds, self.loaded.clone());
+        let help = "Complaints about the newest set, 0 when it is in force";
+        r.register("policy_complaints", help, self.complaints.clone());
+        registry
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -22,7 +22,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::ids::ExchangeId;
-use crate::telemetry::LedgerMetrics;
+use crate::telemetry::meters::LedgerMetrics;
 
 use entry::{Close, Open};
 use queue::Queue;

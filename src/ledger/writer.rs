@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::clock::{Clock, Time};
 use crate::ids::ExchangeId;
-use crate::telemetry::LedgerMetrics;
+use crate::telemetry::meters::LedgerMetrics;
 
 use super::entry::{self, Gap};
 use super::queue::{Batch, Queue};

@@ -1,0 +1,218 @@
+//! Handles to count into, and the labels under which it is counted.
+//!
+//! A handle holds its counters, so that counting is an atomic addition. Handles are made by [`super::Metrics`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+
+use crate::ids::RuleId;
+use crate::verdict::Outcome;
+
+use super::UNKNOWN;
+
+/// Upper bounds in seconds, for exchanges and upstreams.
+pub(super) const DURATION_BUCKETS: [f64; 15] =
+    [5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0];
+
+/// Upper bounds in seconds, for a sync of the disk.
+const SYNC_BUCKETS: [f64; 13] = [1e-5, 1e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0];
+
+pub(super) fn histogram(buckets: &[f64]) -> Histogram {
+    Histogram::new(buckets.iter().copied())
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RouteLabels {
+    pub(super) partner: Arc<str>,
+    pub(super) route: Arc<str>,
+    pub(super) direction: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ExchangeLabels {
+    partner: Arc<str>,
+    route: Arc<str>,
+    direction: &'static str,
+    outcome: &'static str,
+    code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct BodyLabels {
+    pub(super) partner: Arc<str>,
+    pub(super) route: Arc<str>,
+    pub(super) leg: &'static str,
+    pub(super) side: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct RuleLabels {
+    pub(super) partner: Arc<str>,
+    pub(super) route: Arc<str>,
+    pub(super) leg: &'static str,
+    pub(super) rule: Arc<str>,
+    pub(super) action: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct LimitLabels {
+    partner: Arc<str>,
+    limit: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct NameLabel {
+    pub(super) name: Arc<str>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ReasonLabels {
+    pub(super) name: Arc<str>,
+    pub(super) reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ReloadLabels {
+    pub(super) result: &'static str,
+}
+
+/// One route of one partner.
+#[derive(Debug)]
+pub struct RouteMetrics {
+    labels: RouteLabels,
+    exchanges: Family<ExchangeLabels, Counter>,
+    delivered: Counter,
+    duration: Histogram,
+    limits: Family<LimitLabels, Counter>,
+}
+
+impl RouteMetrics {
+    pub(super) fn new(
+        labels: RouteLabels,
+        exchanges: &Family<ExchangeLabels, Counter>,
+        duration: Histogram,
+        limits: &Family<LimitLabels, Counter>,
+    ) -> Self {
+        let delivered = exchanges.get_or_create_owned(&ending(&labels, Outcome::Delivered, UNKNOWN));
+        Self { labels, exchanges: exchanges.clone(), delivered, duration, limits: limits.clone() }
+    }
+
+    /// An exchange ended: how, with which code of a refusal (`None`: none), after how long.
+    pub fn finish(&self, outcome: Outcome, code: Option<&'static str>, elapsed: Duration) {
+        self.duration.observe(elapsed.as_secs_f64());
+        let Some(code) = code else {
+            if outcome == Outcome::Delivered {
+                self.delivered.inc();
+            } else {
+                self.exchanges.get_or_create(&ending(&self.labels, outcome, UNKNOWN)).inc();
+            }
+            return;
+        };
+        self.exchanges.get_or_create(&ending(&self.labels, outcome, code)).inc();
+        let limit = match code {
+            "rate_exceeded" => "rate",
+            "concurrency_exceeded" => "concurrent",
+            _ => return,
+        };
+        self.limits.get_or_create(&LimitLabels { partner: Arc::clone(&self.labels.partner), limit }).inc();
+    }
+}
+
+fn ending(labels: &RouteLabels, outcome: Outcome, code: &'static str) -> ExchangeLabels {
+    ExchangeLabels {
+        partner: Arc::clone(&labels.partner),
+        route: Arc::clone(&labels.route),
+        direction: labels.direction,
+        outcome: outcome.as_str(),
+        code,
+    }
+}
+
+/// One leg of a route.
+#[derive(Debug)]
+pub struct LegMetrics {
+    bytes_in: Counter,
+    bytes_out: Counter,
+    rules: HashMap<RuleId, Counter>,
+}
+
+impl LegMetrics {
+    pub(super) fn new(bytes_in: Counter, bytes_out: Counter, rules: HashMap<RuleId, Counter>) -> Self {
+        Self { bytes_in, bytes_out, rules }
+    }
+
+    /// A body passed: its bytes before and after the rules, and how often each rule decided. A rule of which the handle was
+    /// not told is not counted.
+    pub fn body(&self, bytes_in: u64, bytes_out: u64, rules: &[(RuleId, u64)]) {
+        self.bytes_in.inc_by(bytes_in);
+        self.bytes_out.inc_by(bytes_out);
+        for (rule, count) in rules {
+            if let Some(counter) = self.rules.get(rule) {
+                counter.inc_by(*count);
+            }
+        }
+    }
+}
+
+/// One upstream.
+#[derive(Clone, Debug)]
+pub struct UpstreamMetrics {
+    /// From the request's head to the head of the response.
+    pub response_seconds: Histogram,
+    /// No connection.
+    pub unreachable: Counter,
+    /// No answer in time.
+    pub slow: Counter,
+    /// An answer that is not HTTP.
+    pub malformed: Counter,
+}
+
+/// One listener.
+#[derive(Clone, Debug)]
+pub struct ListenerMetrics {
+    /// Open connections.
+    pub open: Gauge,
+    /// Connections that were accepted.
+    pub accepted: Counter,
+    /// Connections over the limit.
+    pub full: Counter,
+    /// TLS handshakes that failed or took too long.
+    pub handshake: Counter,
+}
+
+/// What the ledger counts.
+#[derive(Clone, Debug)]
+pub struct LedgerMetrics {
+    /// Entries that were acknowledged.
+    pub entries: Counter,
+    /// Groups that were written.
+    pub commits: Counter,
+    /// Bytes that were written.
+    pub bytes: Counter,
+    /// Groups that could not be written.
+    pub failures: Counter,
+    /// How long a sync took.
+    pub sync_seconds: Histogram,
+    /// 1 while the record can be written.
+    pub healthy: Gauge,
+}
+
+impl Default for LedgerMetrics {
+    fn default() -> Self {
+        Self {
+            entries: Counter::default(),
+            commits: Counter::default(),
+            bytes: Counter::default(),
+            failures: Counter::default(),
+            sync_seconds: histogram(&SYNC_BUCKETS),
+            healthy: Gauge::default(),
+        }
+    }
+}
