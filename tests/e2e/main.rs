@@ -15,4 +15,10 @@
 
 mod harness;
 
+mod bodies;
 mod disclosure;
+mod identity;
+mod outbound;
+mod requests;
+mod samples;
+mod tokens;

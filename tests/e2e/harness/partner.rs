@@ -116,6 +116,13 @@ impl Partner {
         self
     }
 
+    /// With its API key twice.
+    pub fn key_twice(mut self) -> Self {
+        let key = self.headers.iter().find(|(name, _)| name == "x-api-key").cloned();
+        self.headers.extend(key);
+        self
+    }
+
     /// Without the API key that it has by itself.
     pub fn without_key(mut self) -> Self {
         self.headers.retain(|(name, _)| name != "x-api-key");

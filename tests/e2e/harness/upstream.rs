@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use futures_util::StreamExt;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
@@ -89,6 +90,12 @@ pub fn pieces(pieces: impl IntoIterator<Item = Result<Bytes, ()>, IntoIter: Send
         .into_iter()
         .map(|piece| piece.map(Frame::data).map_err(|()| std::io::Error::other("broken off, as the test wants it")));
     BodyExt::boxed(StreamBody::new(futures_util::stream::iter(frames)))
+}
+
+/// A body that begins and then never goes on.
+pub fn stuck_after(bytes: &'static [u8]) -> Body {
+    let begins = futures_util::stream::iter([Ok(Frame::data(Bytes::from_static(bytes)))]);
+    BodyExt::boxed(StreamBody::new(begins.chain(futures_util::stream::pending())))
 }
 
 /// An answer with a type and a body.

@@ -1,0 +1,90 @@
+//! Tokens that come back: to the partner they were issued to, and to nobody else.
+
+use serde_json::json;
+
+use super::harness::Tidegate;
+use super::harness::policy::Policy;
+use super::harness::upstream::Upstream;
+use super::samples::{COURIER, NETWORK, ORDER};
+
+async fn two_partners(upstream: &Upstream) -> Tidegate {
+    let builder = Tidegate::with(Policy::of("parcelo", COURIER)).and(Policy::of("admira", NETWORK));
+    builder.upstream("orders", upstream).may_see("parcelo", &["status"]).may_see("admira", &["status"]).start().await
+}
+
+#[tokio::test]
+async fn a_token_in_path_and_body_reaches_the_upstream_as_the_original() {
+    let upstream = Upstream::json(ORDER).start().await;
+    let tidegate = two_partners(&upstream).await;
+    let seen = tidegate.partner("parcelo").get("/v1/orders").await.json();
+    let (order, customer) = (seen["id"].as_str().unwrap(), seen["customer"]["id"].as_str().unwrap());
+    let body = json!({"event": "delivered", "customer_ref": customer}).to_string();
+    let reply = tidegate.partner("parcelo").post(&format!("/v1/orders/{order}/events"), &body).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let sent = upstream.last();
+    assert_eq!(sent.target, format!("/v1/orders/{}/events", upstream.canary("order")));
+    assert_eq!(sent.json(), json!({"event": "delivered", "customer_ref": upstream.canary("customer")}));
+}
+
+#[tokio::test]
+async fn a_token_of_another_partner_is_not_turned_back() {
+    let upstream = Upstream::json(ORDER).start().await;
+    let tidegate = two_partners(&upstream).await;
+    let courier = tidegate.partner("parcelo").get("/v1/orders").await.json();
+    let network = tidegate.partner("admira").get("/v1/orders").await.json();
+    let before = upstream.received().len();
+
+    // In the path.
+    let stolen = format!("/v1/orders/{}/events", courier["id"].as_str().unwrap());
+    let own = format!("/v1/orders/{}/events", network["id"].as_str().unwrap());
+    let reply = tidegate.partner("admira").post(&stolen, r#"{"event":"seen"}"#).await;
+    assert_eq!(reply.refusal(), (422, "token_not_accepted".to_owned()));
+    // In the body.
+    let body = json!({"customer_ref": courier["customer"]["id"]}).to_string();
+    let reply = tidegate.partner("admira").post(&own, &body).await;
+    assert_eq!(reply.refusal(), (422, "token_not_accepted".to_owned()));
+    assert_eq!(upstream.received().len(), before, "nothing may have reached the upstream");
+}
+
+#[tokio::test]
+async fn a_token_of_another_category_is_not_turned_back() {
+    let upstream = Upstream::json(ORDER).start().await;
+    let tidegate = two_partners(&upstream).await;
+    let seen = tidegate.partner("parcelo").get("/v1/orders").await.json();
+    let customer = seen["customer"]["id"].as_str().unwrap();
+    let reply = tidegate.partner("parcelo").get(&format!("/v1/orders/{customer}")).await;
+    assert_eq!(reply.refusal(), (422, "token_not_accepted".to_owned()));
+}
+
+#[tokio::test]
+async fn a_plain_value_where_a_token_belongs_is_refused_and_a_forged_one_too() {
+    let upstream = Upstream::json(ORDER).start().await;
+    let tidegate = two_partners(&upstream).await;
+    let seen = tidegate.partner("parcelo").get("/v1/orders").await.json();
+    let token = seen["id"].as_str().unwrap();
+    let last = if token.ends_with('a') { 'b' } else { 'a' };
+    let forged = format!("{}{last}", &token[..token.len() - 1]);
+    let before = upstream.received().len();
+    for wrong in ["1001", "tk1_", &forged, &token[..token.len() - 2], &upstream.canary("order")] {
+        let reply = tidegate.partner("parcelo").get(&format!("/v1/orders/{wrong}")).await;
+        assert_eq!(reply.refusal(), (422, "token_not_accepted".to_owned()), "{wrong}");
+    }
+    assert_eq!(upstream.received().len(), before);
+}
+
+#[tokio::test]
+async fn a_partner_that_never_got_a_token_learns_nothing_from_the_answer() {
+    let upstream = Upstream::json(ORDER).start().await;
+    let tidegate = two_partners(&upstream).await;
+    let courier = tidegate.partner("parcelo").get("/v1/orders").await.json();
+    let foreign = format!("/v1/orders/{}/events", courier["id"].as_str().unwrap());
+    let answers = [&foreign, "/v1/orders/tk1_nonsense/events", "/v1/orders/1001/events"];
+    let mut seen = Vec::new();
+    for target in answers {
+        let reply = tidegate.partner("admira").post(target, "{}").await;
+        let mut problem = reply.json();
+        problem["exchange"] = json!(null);
+        seen.push(problem);
+    }
+    assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:?}");
+}
