@@ -2,11 +2,15 @@
 
 use std::sync::Arc;
 
-use crate::json::automaton::Program;
+use crate::ids::Direction;
+use crate::json;
+use crate::json::automaton::{Otherwise, Program, ProgramError, Selection, Verb};
 
-use super::diagnostic::Diagnostic;
+use super::actions::REVEAL_RANK;
+use super::diagnostic::{Diagnostic, Severity};
 use super::route::Router;
-use super::rule::{Leg, Policy};
+use super::rule::{Action, BodyKind, Leg, Locator, Place, Policy, Reveal, Rule};
+use super::{clash, codes};
 
 /// One partner's policy, ready to run. Shared by every exchange.
 #[derive(Debug)]
@@ -58,6 +62,166 @@ pub struct CompiledLeg {
 
 /// Compiles a policy. All complaints at once (routes that match the same request, programs that are too complex).
 pub fn compile(policy: Policy) -> Result<CompiledPolicy, Vec<Diagnostic>> {
-    let _ = policy;
-    todo!()
+    let mut found = Vec::new();
+    let limits = json::Limits {
+        value_bytes: policy.limits.value_bytes,
+        element_bytes: policy.limits.element_bytes,
+        ..json::Limits::default()
+    };
+    let inbound = router(&policy, Direction::Inbound, &mut found);
+    let outbound = router(&policy, Direction::Outbound, &mut found);
+    let mut routes = Vec::new();
+    for route in &policy.routes {
+        let mut leg = |leg: &Leg| compile_leg(leg, &route.place, limits, &mut found);
+        let (request, response) = (leg(&route.request), leg(&route.response));
+        let error = route.error.as_ref().map(&mut leg);
+        if let (Some(request), Some(response)) = (request, response) {
+            match error {
+                Some(None) => {}
+                Some(Some(error)) => routes.push(CompiledRoute { request, response, error: Some(error) }),
+                None => routes.push(CompiledRoute { request, response, error: None }),
+            }
+        }
+    }
+    if found.is_empty() { Ok(CompiledPolicy { policy, routes, inbound, outbound }) } else { Err(found) }
+}
+
+fn router(policy: &Policy, direction: Direction, found: &mut Vec<Diagnostic>) -> Router {
+    let routes = policy.routes.iter().enumerate().filter(|(_, route)| route.direction == direction);
+    let routes = routes.map(|(index, route)| (index, route.methods.as_slice(), &route.template));
+    Router::new(routes).unwrap_or_else(|clashes| {
+        for (earlier, later) in clashes {
+            let (Some(earlier), Some(later)) = (policy.routes.get(earlier), policy.routes.get(later)) else { continue };
+            found.push(Diagnostic {
+                code: codes::ROUTES_CLASH,
+                severity: Severity::Error,
+                file: policy.file.clone(),
+                span: later.place.span.clone(),
+                message: format!(
+                    "route `{}` matches the same request as `{}` (line {}), and neither is more literal",
+                    later.pattern, earlier.pattern, earlier.place.line
+                ),
+                help: Some("make one of the paths or method lists narrower".into()),
+            });
+        }
+        Router::default()
+    })
+}
+
+fn compile_leg(leg: &Leg, route: &Place, limits: json::Limits, found: &mut Vec<Diagnostic>) -> Option<CompiledLeg> {
+    let mut selections = Vec::new();
+    let mut askers = Vec::new();
+    let mut beside = Vec::new();
+    let mut settings = Settings::default();
+    let folded = leg.default == Otherwise::Keep;
+    for (index, rule) in leg.rules.iter().enumerate() {
+        let asker = Asker::Rule(index);
+        let Locator::Path(path) = &rule.locator else {
+            beside.push(asker);
+            continue;
+        };
+        let verb = verb(&rule.action);
+        askers.push(asker);
+        selections.push(Selection {
+            path: path.clone(),
+            except: rule.except.clone(),
+            // A fold never widens a `keep`.
+            folded: folded && !matches!(verb, Verb::Keep { .. }),
+            verb,
+            rank: rule.action.rank(),
+            settings: settings.of_rule(rule),
+        });
+    }
+    for (index, reveal) in leg.reveals.iter().enumerate() {
+        let asker = Asker::Reveal(index);
+        let Locator::Path(path) = &reveal.locator else {
+            beside.push(asker);
+            continue;
+        };
+        askers.push(asker);
+        selections.push(Selection {
+            path: path.clone(),
+            except: Vec::new(),
+            verb: Verb::Transform,
+            rank: REVEAL_RANK,
+            settings: settings.of_reveal(reveal),
+            // To turn a token back at a place that the policy does not spell would be a widening too.
+            folded: false,
+        });
+    }
+    let program = match leg.body {
+        BodyKind::Json => match Program::new(selections, leg.default, limits) {
+            Ok(program) => Some(Arc::new(program)),
+            Err(error) => {
+                complain(leg, route, &askers, &error, found);
+                return None;
+            }
+        },
+        BodyKind::None | BodyKind::Opaque { .. } => None,
+    };
+    let must = leg.rules.iter().any(|rule| rule.must);
+    Some(CompiledLeg { leg: Arc::new(leg.clone()), program, askers, beside, must })
+}
+
+fn verb(action: &Action) -> Verb {
+    match action {
+        Action::Keep { whole } => Verb::Keep { whole: *whole },
+        Action::Drop => Verb::Drop,
+        Action::Null => Verb::Null,
+        Action::Replace { with } => Verb::Replace(with.clone()),
+        Action::Mask(_)
+        | Action::Generalize(_)
+        | Action::Encrypt { .. }
+        | Action::Tokenize(_)
+        | Action::Pseudonymize => Verb::Transform,
+    }
+}
+
+/// Numbers for settings: rules of one kind have one number if and only if they leave the same thing behind.
+#[derive(Default)]
+struct Settings<'l> {
+    rules: Vec<&'l Rule>,
+    reveals: Vec<&'l Reveal>,
+}
+
+impl<'l> Settings<'l> {
+    fn of_rule(&mut self, rule: &'l Rule) -> u32 {
+        let alike = |old: &&Rule| old.action.rank() == rule.action.rank() && !clash::differ(old, rule);
+        number(&mut self.rules, rule, alike)
+    }
+
+    fn of_reveal(&mut self, reveal: &'l Reveal) -> u32 {
+        number(&mut self.reveals, reveal, |old| !clash::reveals_differ(old, reveal))
+    }
+}
+
+fn number<T>(seen: &mut Vec<T>, new: T, alike: impl Fn(&T) -> bool) -> u32 {
+    let index = seen.iter().position(alike).unwrap_or_else(|| {
+        seen.push(new);
+        seen.len() - 1
+    });
+    u32::try_from(index).unwrap_or(u32::MAX)
+}
+
+fn complain(leg: &Leg, route: &Place, askers: &[Asker], error: &ProgramError, found: &mut Vec<Diagnostic>) {
+    let ProgramError::TooComplex { selections } = error;
+    let dear = selections.iter().filter_map(|&index| match askers.get(index)? {
+        Asker::Rule(rule) => leg.rules.get(*rule).map(|rule| (Some(&rule.id), &rule.place)),
+        Asker::Reveal(reveal) => leg.reveals.get(*reveal).map(|reveal| (Some(&reveal.id), &reveal.place)),
+    });
+    let mut dear: Vec<_> = dear.collect();
+    if dear.is_empty() {
+        dear.push((None, route));
+    }
+    for (id, place) in dear {
+        let whose = id.map(|id| format!("rule `{id}`: ")).unwrap_or_default();
+        found.push(Diagnostic {
+            code: codes::TOO_COMPLEX,
+            severity: Severity::Error,
+            file: place.file.clone(),
+            span: place.span.clone(),
+            message: format!("{whose}the paths of this leg are too complex together"),
+            help: Some("use fewer `..` and wildcards: write names where they are known".into()),
+        });
+    }
 }

@@ -3,9 +3,14 @@
 use std::ops::Range;
 use std::sync::Arc;
 
+use annotate_snippets::renderer::DecorStyle;
+use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
+    /// Listed on every run, because somebody has to answer for it; never counted.
+    Note,
     /// Worth a look; the file still loads.
     Warning,
     /// The file does not load.
@@ -32,12 +37,41 @@ pub struct Diagnostic {
 impl Diagnostic {
     /// Line and column of the place, both from 1, in the file's text. Columns count characters.
     pub fn line_column(&self, text: &str) -> (usize, usize) {
-        let _ = text;
-        todo!()
+        line_column(text, self.span.start)
     }
+
     /// As a person reads it, with an excerpt of the source; coloured if asked for.
     pub fn render(&self, text: &str, colour: bool) -> String {
-        let _ = (text, colour);
-        todo!()
+        let level = match self.severity {
+            Severity::Note => Level::NOTE,
+            Severity::Warning => Level::WARNING,
+            Severity::Error => Level::ERROR,
+        };
+        let snippet =
+            Snippet::source(text).path(self.file.as_ref()).annotation(AnnotationKind::Primary.span(self.excerpt(text)));
+        let group = level.primary_title(self.message.as_str()).id(self.code).element(snippet);
+        let group = match &self.help {
+            Some(help) => group.element(Level::HELP.message(help.as_str())),
+            None => group,
+        };
+        let renderer = if colour { Renderer::styled() } else { Renderer::plain() };
+        renderer.decor_style(DecorStyle::Ascii).render(&[group])
     }
+
+    /// The part of the span that is worth showing: in the text, between characters, on its first line.
+    fn excerpt(&self, text: &str) -> Range<usize> {
+        let floor = |at: usize| text.floor_char_boundary(at.min(text.len()));
+        let (start, end) = (floor(self.span.start), floor(self.span.end));
+        let shown = text.get(start..end).unwrap_or_default();
+        let first = shown.lines().next().unwrap_or_default();
+        start..start + first.trim_end().len()
+    }
+}
+
+/// Line and column of a byte, both from 1; columns count characters.
+pub fn line_column(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..text.floor_char_boundary(at.min(text.len()))).unwrap_or_default();
+    let start = before.rfind('\n').map_or(0, |newline| newline + 1);
+    let line = before.bytes().filter(|b| *b == b'\n').count() + 1;
+    (line, before.get(start..).map_or(0, |text| text.chars().count()) + 1)
 }

@@ -4,19 +4,101 @@
 //! wrong than the last: [`source`] (as written, with spans), [`rule::Policy`] (checked), [`compile::CompiledPolicy`]
 //! (ready to run). Start at [`read`].
 
+pub mod actions;
+pub mod clash;
+pub mod codes;
 pub mod compile;
 pub mod diagnostic;
 pub mod explain;
+pub mod headers;
+pub mod legs;
 pub mod lint;
+pub mod partner;
 pub mod route;
 pub mod rule;
+pub mod rules;
 pub mod source;
 
-use diagnostic::Diagnostic;
-use rule::Policy;
+use sha2::{Digest, Sha256};
+use toml::de::DeTable;
 
-/// Reads and checks one policy file. All complaints at once; a `Policy` only if none of them is an error.
+use crate::ids::Direction;
+
+use diagnostic::Diagnostic;
+use rule::{Policy, Route};
+use source::{Report, Section};
+
+const FILE_KEYS: &[&str] = &["partner", "agreement", "identify", "limits", "inbound", "outbound"];
+
+/// Reads and checks one policy file. All complaints at once, in the file's order; a `Policy` only if none of them is an error.
 pub fn read(file: &str, text: &str) -> (Option<Policy>, Vec<Diagnostic>) {
-    let _ = (file, text);
-    todo!()
+    let mut report = Report::new(file, text);
+    let policy = match DeTable::parse_recoverable(text) {
+        (table, faults) if faults.is_empty() => check(&mut report, text, table.get_ref()),
+        (_, faults) => {
+            for fault in faults {
+                let message = fault.message().lines().collect::<Vec<_>>().join(": ");
+                report.error(codes::SYNTAX, fault.span().unwrap_or(0..0), message);
+            }
+            None
+        }
+    };
+    let policy = policy.filter(|_| !report.failed());
+    (policy, report.finish())
 }
+
+fn check(report: &mut Report<'_>, text: &str, table: &DeTable<'_>) -> Option<Policy> {
+    let root = Section::new(report, "the file", table, 0..0, FILE_KEYS);
+    for key in ["partner", "agreement"] {
+        if !root.has(key) {
+            root.missing(report, key);
+        }
+    }
+    let partner = root.section(report, "partner", "[partner]", partner::PARTNER_KEYS);
+    let partner = partner.and_then(|section| partner::partner(report, &section));
+    let agreement = root.section(report, "agreement", "[agreement]", partner::AGREEMENT_KEYS);
+    let agreement = agreement.and_then(|section| partner::agreement(report, &section));
+    let identify = root.section(report, "identify", "[identify]", partner::IDENTIFY_KEYS);
+    let described =
+        identify.as_ref().is_some_and(|s| ["client_certificate", "api_key", "jwt"].iter().any(|key| s.has(key)));
+    let identify = identify.map(|section| partner::identify(report, &section)).unwrap_or_default();
+    let limits = root.section(report, "limits", "[limits]", partner::LIMITS_KEYS);
+    let limits = limits.map(|section| partner::limits(report, &section)).unwrap_or_default();
+
+    let mut routes: Vec<Option<Route>> = Vec::new();
+    for direction in [Direction::Inbound, Direction::Outbound] {
+        let key = direction.as_str();
+        for section in root.sections(report, key, &format!("[[{key}]]"), legs::ROUTE_KEYS) {
+            routes.push(legs::route(report, &section, direction, &identify));
+        }
+    }
+    if root.has("inbound") && !described {
+        report.error_with(
+            codes::NO_IDENTITY,
+            root.key_span("inbound"),
+            "the partner calls us, and nothing says how it proves who it is",
+            "add `[identify]` with `client_certificate`, `api_key` or `jwt`",
+        );
+    }
+    let nowhere = partner.as_ref().is_some_and(|partner| partner.hosts.is_empty());
+    if root.has("outbound") && nowhere {
+        report.error_with(
+            codes::NO_HOST,
+            root.key_span("outbound"),
+            "we call the partner, and nothing says by which host",
+            "add `hosts = [\"parcelo.internal\"]` to `[partner]`: the authority that our own callers use",
+        );
+    }
+    Some(Policy {
+        file: report.file().clone(),
+        digest: data_encoding::HEXLOWER.encode(&Sha256::digest(text.as_bytes())).into(),
+        partner: partner?,
+        agreement: agreement?,
+        identify,
+        limits,
+        routes: routes.into_iter().collect::<Option<_>>()?,
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -301,7 +301,7 @@ fn sort_out(diagnostics: Vec<Diagnostic>, files: &Files, complaints: &mut Vec<Co
         };
         match diagnostic.severity {
             Severity::Error => complaints.push(complaint),
-            Severity::Warning => tracing::warn!(
+            Severity::Warning | Severity::Note => tracing::warn!(
                 target: "tidegate",
                 code = diagnostic.code,
                 place = complaint.place,

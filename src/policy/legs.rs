@@ -1,0 +1,305 @@
+//! `[[inbound]]`, `[[outbound]]` and their legs: from sections to checked values.
+
+use std::sync::Arc;
+
+use crate::ids::{Direction, Leg as Half, UpstreamId};
+use crate::json::automaton::Otherwise;
+
+use super::route::Template;
+use super::rule::{BodyKind, Identify, Leg, Locator, Route};
+use super::rules::{Around, REVEAL_KEYS, RULE_KEYS};
+use super::source::{Report, Section, Text, list, quote, suggest};
+use super::{clash, codes, headers, partner, rules};
+
+/// What a route may say.
+pub const ROUTE_KEYS: &[&str] = &["match", "upstream", "request", "response", "error"];
+
+const LEG_KEYS: &[&str] =
+    &["body", "reason", "default", "keep", "fields", "reveal", "query", "headers", "default_headers", "subject"];
+
+/// Methods that a route may name. `CONNECT` and `TRACE` have no body that could be held to rules.
+const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"];
+
+/// Reads one route.
+pub fn route(
+    report: &mut Report<'_>,
+    section: &Section<'_, '_>,
+    direction: Direction,
+    identify: &Identify,
+) -> Option<Route> {
+    let matched = section.required_text(report, "match");
+    let pattern = matched.as_ref().map(|text| pattern(report, text));
+    let upstream = section
+        .required_text(report, "upstream")
+        .and_then(|text| partner::name(report, &text, "upstream", UpstreamId::parse));
+    let template = pattern.as_ref().and_then(|pattern| pattern.as_ref()).map(|(_, template)| template);
+    let captures: Vec<String> = template.map(|t| t.captures().map(str::to_owned).collect()).unwrap_or_default();
+    // Without its template, every capture that a rule names would be said to be unknown: that would be noise.
+    let known = template.is_some();
+    let mut leg = |key: &str, half: Half| {
+        let name = format!("{}.{key}", direction.as_str());
+        let sub = section.section(report, key, format!("[{name}]"), LEG_KEYS);
+        let around = |json| Around {
+            name: &name,
+            direction,
+            leg: half,
+            captures: known.then_some(captures.as_slice()),
+            json,
+            identify,
+        };
+        match sub {
+            Some(sub) => self::leg(report, &sub, &around),
+            None if section.has(key) => None,
+            None => Some(empty(half, direction)),
+        }
+    };
+    let request = leg("request", Half::Request);
+    let response = leg("response", Half::Response);
+    let error = if section.has("error") { Some(leg("error", Half::Response)) } else { None };
+    if let (Direction::Outbound, Some(request), Some(text)) = (direction, &request, &matched) {
+        unruled(report, text, &captures, request);
+    }
+    let (methods, template) = pattern??;
+    let place = report.place(section.span.clone());
+    Some(Route {
+        direction,
+        pattern: Arc::from(matched?.value),
+        methods,
+        template,
+        upstream: upstream?,
+        request: request?,
+        response: response?,
+        error: match error {
+            Some(read) => Some(read?),
+            None => None,
+        },
+        place,
+    })
+}
+
+/// A leg that the file does not mention.
+fn empty(half: Half, direction: Direction) -> Leg {
+    Leg {
+        body: BodyKind::Json,
+        default: if half.discloses(direction) { Otherwise::Drop } else { Otherwise::Keep },
+        rules: Vec::new(),
+        reveals: Vec::new(),
+        query: Vec::new(),
+        headers: Vec::new(),
+        default_headers: true,
+        subject: None,
+    }
+}
+
+fn pattern(report: &mut Report<'_>, text: &Text<'_>) -> Option<(Vec<String>, Template)> {
+    let mut fail = |message: String, help: String| {
+        report.error_with(codes::BAD_MATCH, text.span.clone(), format!("route {}: {message}", quote(text.value)), help);
+        None
+    };
+    let Some((methods, path)) = text.value.split_once(' ') else {
+        return fail("method and path are wanted".into(), "write `GET /v1/orders/{id}`".into());
+    };
+    let mut found: Vec<String> = Vec::new();
+    for method in methods.split(',') {
+        if !METHODS.contains(&method) {
+            let upper = method.to_ascii_uppercase();
+            let help = match METHODS.iter().copied().find(|known| *known == upper) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("methods are {}, several with a comma between: `GET,POST`", list(METHODS)),
+            };
+            return fail(format!("unknown method {}", quote(method)), help);
+        }
+        if found.iter().any(|m| m == method) {
+            return fail(format!("method `{method}` occurs twice"), "name it once".into());
+        }
+        found.push(method.to_owned());
+    }
+    if found.iter().any(|m| m == "GET") {
+        found.retain(|m| m != "HEAD");
+    }
+    match Template::parse(path) {
+        Ok(template) => Some((found, template)),
+        Err(message) => fail(message, "write `/v1/orders/{id}`: whole segments, no query, no `/` at the end".into()),
+    }
+}
+
+/// What our own caller puts into the path would leave unseen.
+fn unruled(report: &mut Report<'_>, text: &Text<'_>, captures: &[String], leg: &Leg) {
+    for name in captures {
+        let ruled = leg.rules.iter().any(|rule| matches!(&rule.locator, Locator::Capture(n) if n == name));
+        if !ruled {
+            report.error_with(
+                codes::CAPTURE_UNRULED,
+                text.span.clone(),
+                format!("capture `{name}` leaves to the partner without a rule"),
+                format!(
+                    "add `{{ capture = \"{name}\", do = \"tokenize\" }}` to `outbound.request`, or `do = \"keep\"` if it \
+                     may be seen"
+                ),
+            );
+        }
+    }
+}
+
+fn leg<'a>(report: &mut Report<'_>, section: &Section<'_, '_>, around: &dyn Fn(bool) -> Around<'a>) -> Option<Leg> {
+    let body = body(report, section);
+    let json = body == Some(BodyKind::Json);
+    // After a complaint about `body`, complaints about paths into it would be noise.
+    let around = around(json || body.is_none());
+    let default = default(report, section, &around);
+    if !around.json {
+        for key in ["keep", "subject", "default"].into_iter().filter(|key| section.has(key)) {
+            let message = format!("{}: `{key}` speaks of a JSON body, and this leg has none", section.name);
+            report.error_with(codes::NOT_JSON, section.key_span(key), message, "leave it out, or `body`");
+        }
+    }
+    misplaced(report, section, &around);
+
+    let mut drafts = Vec::new();
+    let mut whole = true;
+    let fields = section.sections(report, "fields", "rule", RULE_KEYS);
+    let kept = section.texts(report, "keep");
+    let reveals = section.sections(report, "reveal", "reveal", REVEAL_KEYS);
+    if around.json {
+        for text in &kept {
+            let draft = rules::keep(report, text);
+            whole &= draft.is_some();
+            drafts.extend(draft);
+        }
+    }
+    for field in &fields {
+        let draft = rules::rule(report, field, &around);
+        whole &= draft.is_some();
+        drafts.extend(draft);
+    }
+    let mut revealed = Vec::new();
+    for item in &reveals {
+        let draft = rules::reveal(report, item, &around);
+        whole &= draft.is_some();
+        revealed.extend(draft);
+    }
+    // In the order of the file: `fields` may stand before `keep`.
+    drafts.sort_by_key(|draft| draft.thing.place.span.start);
+    let (rules, reveals) = rules::name_all(report, drafts, revealed);
+
+    let query = section.texts(report, "query").iter().map(|text| text.value.to_owned()).collect();
+    let headers = headers_list(report, section, &around);
+    let default_headers = section.boolean(report, "default_headers").unwrap_or(true);
+    let subject = section.text(report, "subject").map(|text| rules::path(report, &text));
+    let leg = Leg {
+        body: body?,
+        default,
+        rules,
+        reveals,
+        query,
+        headers,
+        default_headers,
+        subject: match subject {
+            Some(path) => Some(path?),
+            None => None,
+        },
+    };
+    clash::check(report, &leg);
+    whole.then_some(leg)
+}
+
+fn body(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<BodyKind> {
+    const KINDS: &[&str] = &["json", "none", "opaque"];
+    let reason = section.text(report, "reason");
+    let Some(text) = section.text(report, "body") else {
+        if let (Some(reason), false) = (reason, section.has("body")) {
+            let message = format!("{}: `reason` belongs to `body = \"opaque\"`", section.name);
+            report.error_with(codes::LEG_KEY, reason.span, message, "write the reason into the rule that it explains");
+        }
+        return (!section.has("body")).then_some(BodyKind::Json);
+    };
+    match text.value {
+        "json" => Some(BodyKind::Json),
+        "none" => Some(BodyKind::None),
+        "opaque" => match reason.filter(|reason| !reason.value.trim().is_empty()) {
+            Some(reason) => Some(BodyKind::Opaque { reason: reason.value.to_owned() }),
+            None => {
+                report.error_with(
+                    codes::MISSING_KEY,
+                    text.span,
+                    format!("{}: `body = \"opaque\"` needs a `reason`", section.name),
+                    "such a body passes unread: say why that may be",
+                );
+                None
+            }
+        },
+        "ndjson" | "sse" | "form" | "multipart" => {
+            report.error_with(
+                codes::UNSUPPORTED,
+                text.span,
+                format!("{}: `body = \"{}\"` is not supported by this version", section.name, text.value),
+                format!("bodies are {}", list(KINDS)),
+            );
+            None
+        }
+        other => {
+            let help = suggest(other, KINDS)
+                .map_or_else(|| format!("bodies are {}", list(KINDS)), |near| format!("did you mean `{near}`?"));
+            let message = format!("{}: unknown kind of body {}", section.name, quote(other));
+            report.error_with(codes::BAD_VALUE, text.span, message, help);
+            None
+        }
+    }
+}
+
+fn default(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<'_>) -> Otherwise {
+    let strictest = if around.discloses() { Otherwise::Drop } else { Otherwise::Keep };
+    let Some(text) = section.text(report, "default") else {
+        return strictest;
+    };
+    match text.value {
+        "drop" => Otherwise::Drop,
+        "keep" => Otherwise::Keep,
+        "refuse" => Otherwise::Refuse,
+        other => {
+            let message = format!("{}: unknown default {}", section.name, quote(other));
+            report.error_with(codes::BAD_VALUE, text.span, message, "defaults are `drop`, `keep` and `refuse`");
+            strictest
+        }
+    }
+}
+
+/// Keys that only some legs have.
+fn misplaced(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<'_>) {
+    if section.has("reveal") && around.discloses() {
+        report.error_with(
+            codes::LEG_KEY,
+            section.key_span("reveal"),
+            format!("{}: `reveal` on a leg that leaves to the partner", section.name),
+            "tokens are turned back only in what arrives: `inbound.request` and `outbound.response`",
+        );
+    }
+    if section.has("query") && around.leg == Half::Response {
+        report.error_with(
+            codes::LEG_KEY,
+            section.key_span("query"),
+            format!("{}: a response has no `query`", section.name),
+            "write it in the request leg",
+        );
+    }
+}
+
+fn headers_list(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<'_>) -> Vec<String> {
+    let mut names = Vec::new();
+    for text in section.texts(report, "headers") {
+        let Some(name) = rules::header(report, &text, around) else { continue };
+        if headers::is_rule_only(&name) {
+            report.error_with(
+                codes::HEADER_NEEDS_RULE,
+                text.span,
+                format!("header {} passes only by a rule", quote(text.value)),
+                format!(
+                    "say what becomes of it: `fields = [{{ header = \"{name}\", do = \"keep\", reason = \"…\" }}]`"
+                ),
+            );
+        } else if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names
+}

@@ -1,0 +1,389 @@
+//! Rules and reveals: where they look, what kind of data it is, and what they are called.
+
+use std::collections::BTreeSet;
+use std::ops::Range;
+
+use crate::ids::{Category, Direction, Leg, RuleId};
+use crate::json::path::{Path, Selector};
+
+use super::rule::{Action, Identify, Locator, Plain, Reveal, Rule};
+use super::source::{Report, Section, Text, list, quote, suggest};
+use super::{actions, codes, headers, partner};
+
+/// What a rule may say.
+pub const RULE_KEYS: &[&str] = &[
+    "path",
+    "query",
+    "header",
+    "capture",
+    "cookie",
+    "form",
+    "part",
+    "do",
+    "is",
+    "reason",
+    "except",
+    "must",
+    "whole",
+    "with",
+    "to",
+    "as",
+    "store",
+    "once",
+    "keep_first",
+    "keep_last",
+    "same_length",
+    "inside",
+    "fields",
+    "names",
+    "id",
+];
+
+/// What a reveal may say.
+pub const REVEAL_KEYS: &[&str] =
+    &["path", "query", "header", "capture", "cookie", "form", "part", "is", "as", "plain", "id"];
+
+const LOCATORS: &[&str] = &["path", "query", "header", "capture", "cookie", "form", "part"];
+
+/// The leg that a rule stands in.
+#[derive(Debug)]
+pub struct Around<'a> {
+    /// `inbound.response`
+    pub name: &'a str,
+    /// Who calls.
+    pub direction: Direction,
+    /// Which half.
+    pub leg: Leg,
+    /// The route's captures; `None` where the route could not be read.
+    pub captures: Option<&'a [String]>,
+    /// Whether the body is JSON.
+    pub json: bool,
+    /// How the partner proves who it is: its credential is never sent on.
+    pub identify: &'a Identify,
+}
+
+impl Around<'_> {
+    /// Whether what crosses this leg leaves to the partner.
+    pub fn discloses(&self) -> bool {
+        self.leg.discloses(self.direction)
+    }
+
+    /// Why this header cannot be named on this leg.
+    pub fn refuse_header(&self, name: &str) -> Option<&'static str> {
+        let arrives = self.direction == Direction::Inbound && self.leg == Leg::Request;
+        let key = self.identify.api_key.as_ref().is_some_and(|key| key.header == name);
+        let token = self.identify.jwt.is_some() && name == "authorization";
+        if headers::is_never(name) {
+            Some("the proxy checks it, makes its own, or sends none")
+        } else if arrives && (key || token) {
+            Some("it carries the partner's credential, which is never sent on")
+        } else {
+            None
+        }
+    }
+}
+
+/// A rule without its name, and the name that it asks for.
+#[derive(Debug)]
+pub struct Draft<T> {
+    /// With an empty id.
+    pub thing: T,
+    /// `id = "…"`
+    pub id: Option<(String, Range<usize>)>,
+}
+
+/// Reads one of `fields`.
+pub fn rule(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<'_>) -> Option<Draft<Rule>> {
+    unsupported(report, section);
+    let locator = locator(report, section, around);
+    let action = actions::action(report, section, locator.as_ref());
+    let category = category(report, section);
+    let reason = section.text(report, "reason").map(|text| text.value.to_owned());
+    let must = section.boolean(report, "must").unwrap_or(false);
+    let id = explicit_id(report, section);
+    let except: Vec<Option<Path>> = section.texts(report, "except").iter().map(|text| path(report, text)).collect();
+    let beside = locator.as_ref().is_some_and(|locator| !matches!(locator, Locator::Path(_)));
+    for key in ["except", "must"] {
+        if beside && section.has(key) {
+            report.error_with(
+                codes::ACTION_BESIDE,
+                section.key_span(key),
+                format!("{}: `{key}` speaks of a body", section.name),
+                "leave it out: this rule looks outside the body",
+            );
+        }
+    }
+    let place = report.place(section.span.clone());
+    let thing = Rule {
+        id: RuleId::new(""),
+        locator: locator?,
+        except: except.into_iter().collect::<Option<_>>()?,
+        action: action?,
+        category: category?,
+        reason,
+        must,
+        place,
+    };
+    Some(Draft { thing, id })
+}
+
+/// One of `keep = […]`.
+pub fn keep(report: &mut Report<'_>, text: &Text<'_>) -> Option<Draft<Rule>> {
+    let path = path(report, text)?;
+    let place = report.place(text.span.clone());
+    let thing = Rule {
+        id: RuleId::new(""),
+        locator: Locator::Path(path),
+        except: Vec::new(),
+        action: Action::Keep { whole: false },
+        category: None,
+        reason: None,
+        must: false,
+        place,
+    };
+    Some(Draft { thing, id: None })
+}
+
+/// Reads one of `reveal`.
+pub fn reveal(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<'_>) -> Option<Draft<Reveal>> {
+    let locator = locator(report, section, around);
+    if !section.has("is") {
+        report.error_with(
+            codes::MISSING_KEY,
+            section.span.clone(),
+            "reveal: `is` is missing",
+            "name the category under which the token was issued: `is = \"contact.email\"`",
+        );
+    }
+    let category = category(report, section);
+    let shape = actions::shape(report, section);
+    let id = explicit_id(report, section);
+    let plain = match section.text(report, "plain") {
+        None => Plain::Refuse,
+        Some(text) => match text.value {
+            "refuse" => Plain::Refuse,
+            "pass" => Plain::Pass,
+            other => {
+                let message = format!("reveal: `plain` {} is not known", quote(other));
+                report.error_with(codes::BAD_VALUE, text.span, message, "write `refuse` or `pass`");
+                return None;
+            }
+        },
+    };
+    let place = report.place(section.span.clone());
+    let shape = match shape {
+        None => None,
+        Some(read) => Some(read?),
+    };
+    let thing = Reveal { id: RuleId::new(""), locator: locator?, category: category??, shape, plain, place };
+    Some(Draft { thing, id })
+}
+
+fn unsupported(report: &mut Report<'_>, section: &Section<'_, '_>) {
+    for (key, help) in [
+        ("inside", "keep, drop or replace the whole string"),
+        ("names", "list the members by name; a member appears only once something in it is kept"),
+        ("fields", "write the rules beside each other, each with its whole path"),
+    ] {
+        if section.has(key) {
+            let message = format!("{}: `{key}` is not supported by this version", section.name);
+            report.error_with(codes::UNSUPPORTED, section.key_span(key), message, help);
+        }
+    }
+}
+
+/// `Some(None)` where there is none, `None` after a complaint.
+fn category(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<Option<Category>> {
+    match section.text(report, "is") {
+        Some(text) => partner::name(report, &text, "category", Category::parse).map(Some),
+        None if section.has("is") => None,
+        None => Some(None),
+    }
+}
+
+fn explicit_id(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<(String, Range<usize>)> {
+    let text = section.text(report, "id")?;
+    let id = partner::name(report, &text, "rule id", Category::parse)?;
+    Some((id.to_string(), text.span))
+}
+
+/// Reads a JSONPath.
+pub fn path(report: &mut Report<'_>, text: &Text<'_>) -> Option<Path> {
+    match Path::parse(text.value) {
+        Ok(path) => Some(path),
+        Err(error) => {
+            let mut span = text.span.clone();
+            if report.is_plain(text) {
+                let at = (span.start + 1 + error.offset).min(span.end.saturating_sub(1));
+                span = at..at + text.value.get(error.offset..).and_then(|t| t.chars().next()).map_or(1, char::len_utf8);
+            }
+            let message = format!("path {}: {}", quote(text.value), error.message);
+            report.error_maybe(codes::BAD_PATH, span, message, error.help);
+            None
+        }
+    }
+}
+
+fn locator(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<'_>) -> Option<Locator> {
+    let written: Vec<&str> = LOCATORS.iter().copied().filter(|key| section.has(key)).collect();
+    let [key] = written.as_slice() else {
+        let message = match written.as_slice() {
+            [] => format!("{}: it does not say where to look", section.name),
+            several => format!("{}: it looks at several places: {}", section.name, list(several)),
+        };
+        let help = "write one of `path`, `query`, `header`, `capture` and `cookie`; a second place is a second rule";
+        report.error_with(codes::LOCATOR, section.span.clone(), message, help);
+        return None;
+    };
+    let text = section.required_text(report, key)?;
+    let key_span = section.key_span(key);
+    match *key {
+        "form" | "part" => {
+            report.error_with(
+                codes::UNSUPPORTED,
+                key_span,
+                format!("{}: locator `{key}` is not supported by this version", section.name),
+                "bodies are JSON in this version: write `path`",
+            );
+            None
+        }
+        "path" => {
+            let path = path(report, &text)?;
+            if !around.json {
+                let message = format!("{}: the body of `{}` is not read as JSON", section.name, around.name);
+                report.error_with(codes::NOT_JSON, key_span, message, "leave `body` out, or the rule");
+                return None;
+            }
+            Some(Locator::Path(path))
+        }
+        "header" => header(report, &text, around).map(Locator::Header),
+        _ if around.leg != Leg::Request => {
+            report.error_with(
+                codes::LOCATOR_LEG,
+                key_span,
+                format!("{}: a {} has no `{key}`", section.name, around.leg.as_str()),
+                "write it in the request leg, or use `path` or `header`",
+            );
+            None
+        }
+        "query" => Some(Locator::Query(text.value.to_owned())),
+        "capture" => capture(report, &text, around),
+        _ => {
+            let token = |b: u8| b.is_ascii_graphic() && !b"\"(),/:;<=>?@[\\]{}".contains(&b);
+            if !text.value.bytes().all(token) {
+                report.error(codes::BAD_NAME, text.span, format!("cookie {} is no name (RFC 6265)", quote(text.value)));
+                return None;
+            }
+            Some(Locator::Cookie(text.value.to_owned()))
+        }
+    }
+}
+
+fn capture(report: &mut Report<'_>, text: &Text<'_>, around: &Around<'_>) -> Option<Locator> {
+    let captures = around.captures?;
+    if captures.iter().any(|name| name == text.value) {
+        return Some(Locator::Capture(text.value.to_owned()));
+    }
+    let names: Vec<&str> = captures.iter().map(String::as_str).collect();
+    let help = match suggest(text.value, &names) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if names.is_empty() => "the route has none".into(),
+        None => format!("its captures are {}", list(&names)),
+    };
+    let message = format!("capture {} is not in the route", quote(text.value));
+    report.error_with(codes::CAPTURE_UNKNOWN, text.span.clone(), message, help);
+    None
+}
+
+/// A header's name in lower case, if a policy may name it here.
+pub fn header(report: &mut Report<'_>, text: &Text<'_>, around: &Around<'_>) -> Option<String> {
+    let lower = text.value.to_ascii_lowercase();
+    if http::HeaderName::try_from(lower.as_str()).is_err() {
+        report.error(codes::BAD_NAME, text.span.clone(), format!("{} is no header name (RFC 9110)", quote(text.value)));
+        return None;
+    }
+    if let Some(why) = around.refuse_header(&lower) {
+        let message = format!("header {} cannot be named on `{}`", quote(text.value), around.name);
+        report.error_with(codes::HEADER_NEVER, text.span.clone(), message, why);
+        return None;
+    }
+    if lower == "cookie" && around.leg == Leg::Request {
+        let message = "header `cookie` cannot be named: its cookies are";
+        report.error_with(codes::HEADER_NEVER, text.span.clone(), message, "write `cookie = \"name\"`");
+        return None;
+    }
+    Some(lower)
+}
+
+/// Gives every rule and reveal of a leg its name: the one that it asks for, or one from its place, made unique.
+pub fn name_all(
+    report: &mut Report<'_>,
+    rules: Vec<Draft<Rule>>,
+    reveals: Vec<Draft<Reveal>>,
+) -> (Vec<Rule>, Vec<Reveal>) {
+    let mut taken = BTreeSet::new();
+    let written = rules.iter().map(|draft| &draft.id).chain(reveals.iter().map(|draft| &draft.id));
+    for (id, span) in written.flatten() {
+        if !taken.insert(id.clone()) {
+            let message = format!("rule id `{id}` occurs twice in its leg");
+            report.error_with(codes::ID_TWICE, span.clone(), message, "records name the rule by it: choose another");
+        }
+    }
+    let mut name = |id: Option<(String, Range<usize>)>, locator: &Locator, verb: &str| match id {
+        Some((id, _)) => RuleId::new(&id),
+        None => RuleId::new(&free(&mut taken, &derive(locator), verb)),
+    };
+    let rules = rules.into_iter().map(|draft| {
+        let id = name(draft.id, &draft.thing.locator, draft.thing.action.name());
+        Rule { id, ..draft.thing }
+    });
+    let rules = rules.collect();
+    let reveals = reveals.into_iter().map(|draft| {
+        let id = name(draft.id, &draft.thing.locator, "reveal");
+        Reveal { id, ..draft.thing }
+    });
+    (rules, reveals.collect())
+}
+
+/// `customer.email`, `items.sku`, `header.x-operator`; empty where a path names nothing.
+fn derive(locator: &Locator) -> String {
+    let (head, text) = match locator {
+        Locator::Path(path) => {
+            let segment = |selectors: &[Selector]| {
+                let names = selectors.iter().filter_map(|selector| match selector {
+                    Selector::Name(name) => Some(clean(name)),
+                    _ => None,
+                });
+                names.collect::<Vec<_>>().join("+")
+            };
+            let names = path.segments().iter().map(|s| segment(&s.selectors)).filter(|name| !name.is_empty());
+            ("", names.collect::<Vec<_>>().join("."))
+        }
+        Locator::Query(name) => ("query.", clean(name)),
+        Locator::Header(name) => ("header.", clean(name)),
+        Locator::Capture(name) => ("capture.", clean(name)),
+        Locator::Cookie(name) => ("cookie.", clean(name)),
+    };
+    let mut id = format!("{head}{text}");
+    id.truncate(64); // Only ASCII.
+    id
+}
+
+fn clean(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_') { c } else { '_' }).collect()
+}
+
+fn free(taken: &mut BTreeSet<String>, stem: &str, verb: &str) -> String {
+    if !stem.is_empty() && taken.insert(stem.to_owned()) {
+        return stem.to_owned();
+    }
+    let (stem, first) = if stem.is_empty() { (verb, 1_usize) } else { (stem, 2) };
+    let mut number = first;
+    loop {
+        let id = format!("{stem}-{number}");
+        if taken.insert(id.clone()) {
+            return id;
+        }
+        number += 1;
+    }
+}
