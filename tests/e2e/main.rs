@@ -16,9 +16,13 @@
 mod harness;
 
 mod bodies;
+mod crash;
 mod disclosure;
 mod identity;
+mod operate;
 mod outbound;
+mod protocol;
+mod reload;
 mod requests;
 mod samples;
 mod tokens;

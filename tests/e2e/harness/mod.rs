@@ -13,6 +13,7 @@ pub mod canary;
 pub mod partner;
 pub mod pki;
 pub mod policy;
+pub mod process;
 pub mod trap;
 pub mod upstream;
 
@@ -20,6 +21,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use tempfile::TempDir;
 use tidegate::app::App;
@@ -43,6 +45,17 @@ pub fn runtime() -> &'static Runtime {
 /// Runs it there, from a test's own runtime.
 pub async fn spawn<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
     runtime().spawn(future).await.unwrap()
+}
+
+/// Asks again and again until it is so; false if it is not within half a minute.
+pub async fn until(mut so: impl AsyncFnMut() -> bool) -> bool {
+    let mut tick = tokio::time::interval(Duration::from_millis(5));
+    let asked = async {
+        while !so().await {
+            tick.tick().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), asked).await.is_ok()
 }
 
 /// A text that nothing else has.
@@ -174,7 +187,6 @@ impl Drop for Tidegate {
             });
             self.ground.trap.show("metrics", metrics.join().unwrap_or_default().as_bytes());
         }
-        self.ground.search();
     }
 }
 
@@ -262,6 +274,12 @@ impl Ground {
     }
 }
 
+impl Drop for Ground {
+    fn drop(&mut self) {
+        self.search();
+    }
+}
+
 fn files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten();
     entries.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.is_file()).collect()
@@ -333,11 +351,9 @@ impl Builder {
         let upstreams: String =
             self.upstreams.iter().map(|(n, u)| format!("\n[upstream.{n}]\nurl = \"{}\"\n", u.url())).collect();
         std::fs::write(path.join("tidegate.toml"), format!("{SETTINGS}{upstreams}")).unwrap();
-        let canaries = Canaries::default();
-        let mut known = BTreeMap::new();
-        let ground = Ground {
+        let mut ground = Ground {
             trap: self.trap,
-            canaries,
+            canaries: Canaries::default(),
             upstreams: self.upstreams,
             partner_apis: self.partner_apis,
             keys: BTreeMap::new(),
@@ -348,9 +364,9 @@ impl Builder {
         for policy in &self.policies {
             ground.write_policy(&policy.id, &policy.text());
             ground.canaries.guard(&format!("key of {}", policy.id), &policy.key);
-            known.insert(policy.id.clone(), policy.key.clone());
+            ground.keys.insert(policy.id.clone(), policy.key.clone());
         }
-        Ground { keys: known, ..ground }
+        ground
     }
 
     /// Writes the folder and starts the proxy; says why it does not start.

@@ -116,6 +116,16 @@ impl Partner {
         self
     }
 
+    /// Its API key.
+    pub fn key(&self) -> &str {
+        self.headers.iter().find(|(name, _)| name == "x-api-key").map_or("", |(_, key)| key)
+    }
+
+    /// Where it calls without TLS.
+    pub fn plain_address(&self) -> SocketAddr {
+        self.plain
+    }
+
     /// With its API key twice.
     pub fn key_twice(mut self) -> Self {
         let key = self.headers.iter().find(|(name, _)| name == "x-api-key").cloned();
