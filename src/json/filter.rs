@@ -31,6 +31,37 @@ impl Filter {
     pub fn reads_root(&self) -> bool {
         self.reads_root
     }
+
+    /// Its queries: whether each begins at `$` (else at `@`), and its segments, in which there may be filters again.
+    pub fn queries(&self) -> Vec<(bool, &[Segment])> {
+        let mut queries = Vec::new();
+        let mut open = vec![&*self.expr];
+        while let Some(expr) = open.pop() {
+            let mut operands: Vec<&Operand> = Vec::new();
+            match expr {
+                Expr::Or(all) | Expr::And(all) => open.extend(all),
+                Expr::Not(inner) => open.push(inner),
+                Expr::Exists(query) => queries.push((query.root, query.segments.as_slice())),
+                Expr::Compare(_, left, right) => operands.extend([left, right]),
+                Expr::Match { text, pattern, .. } => {
+                    operands.push(text);
+                    if let Pattern::Read(operand) = &**pattern {
+                        operands.push(operand);
+                    }
+                }
+            }
+            while let Some(operand) = operands.pop() {
+                match operand {
+                    Operand::Literal(_) => {}
+                    Operand::Length(inner) => operands.push(inner),
+                    Operand::Query(query) | Operand::Count(query) | Operand::Value(query) => {
+                        queries.push((query.root, query.segments.as_slice()));
+                    }
+                }
+            }
+        }
+        queries
+    }
 }
 
 /// RFC 9535, section 2.3.5.1: `logical-expr`.

@@ -104,7 +104,11 @@ pub fn meet(a: &Locator, b: &Locator, below: bool) -> bool {
 
 /// As [`meet`], of two paths. Filters and slices are not looked into: they meet only what is written alike.
 pub fn paths_meet(a: &Path, b: &Path, below: bool) -> bool {
-    let (a, b) = (a.segments(), b.segments());
+    segments_meet(a.segments(), b.segments(), below)
+}
+
+/// As [`paths_meet`], of their segments.
+pub fn segments_meet(a: &[Segment], b: &[Segment], below: bool) -> bool {
     // A walk over pairs of positions: each is how many segments have been matched. One step down the document each time.
     let mut seen = vec![false; (a.len() + 1) * (b.len() + 1)];
     let mut open = vec![(0, 0)];

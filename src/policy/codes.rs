@@ -28,6 +28,7 @@ codes! {
     CREDENTIAL_SHARED = "P018", "a credential that names two partners";
     HOST_TWICE = "P019", "a host that names two partners";
     DOMAIN_TAKEN = "P020", "a token domain that is another partner's own";
+    PLACEHOLDER = "P021", "a digest that no key has";
 
     BAD_MATCH = "P030", "a route that cannot be read";
     ROUTES_CLASH = "P031", "two routes that match the same request";

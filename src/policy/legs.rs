@@ -9,7 +9,7 @@ use super::route::Template;
 use super::rule::{BodyKind, Identify, Leg, Locator, Route};
 use super::rules::{Around, REVEAL_KEYS, RULE_KEYS};
 use super::source::{Report, Section, Text, list, quote, suggest};
-use super::{clash, codes, headers, partner, rules};
+use super::{caution, clash, codes, headers, partner, rules};
 
 /// What a route may say.
 pub const ROUTE_KEYS: &[&str] = &["match", "upstream", "request", "response", "error"];
@@ -200,6 +200,9 @@ fn leg<'a>(report: &mut Report<'_>, section: &Section<'_, '_>, around: &dyn Fn(b
         },
     };
     clash::check(report, &leg);
+    if around.discloses() {
+        caution::check(report, &leg, &section.name);
+    }
     whole.then_some(leg)
 }
 
@@ -217,7 +220,15 @@ fn body(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<BodyKind> 
         "json" => Some(BodyKind::Json),
         "none" => Some(BodyKind::None),
         "opaque" => match reason.filter(|reason| !reason.value.trim().is_empty()) {
-            Some(reason) => Some(BodyKind::Opaque { reason: reason.value.to_owned() }),
+            Some(reason) => {
+                let why = quote(reason.value);
+                report.note(
+                    codes::OPAQUE_BODY,
+                    text.span,
+                    format!("{}: the body passes unread, with the reason {why}", section.name),
+                );
+                Some(BodyKind::Opaque { reason: reason.value.to_owned() })
+            }
             None => {
                 report.error_with(
                     codes::MISSING_KEY,
@@ -254,7 +265,17 @@ fn default(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<'
     };
     match text.value {
         "drop" => Otherwise::Drop,
-        "keep" => Otherwise::Keep,
+        "keep" => {
+            if around.discloses() {
+                report.warning_with(
+                    codes::DEFAULT_KEEP,
+                    text.span,
+                    format!("{}: what no rule lists leaves to the partner, also fields added later", section.name),
+                    "list what may leave under `keep`, and leave `default` out",
+                );
+            }
+            Otherwise::Keep
+        }
         "refuse" => Otherwise::Refuse,
         other => {
             let message = format!("{}: unknown default {}", section.name, quote(other));

@@ -5,6 +5,7 @@
 //! (ready to run). Start at [`read`].
 
 pub mod actions;
+pub mod caution;
 pub mod clash;
 pub mod codes;
 pub mod compile;
@@ -13,6 +14,7 @@ pub mod explain;
 pub mod headers;
 pub mod legs;
 pub mod lint;
+pub mod oracle;
 pub mod partner;
 pub mod route;
 pub mod rule;
@@ -25,7 +27,7 @@ use toml::de::DeTable;
 use crate::ids::Direction;
 
 use diagnostic::Diagnostic;
-use rule::{Policy, Route};
+use rule::{Places, Policy, Route};
 use source::{Report, Section};
 
 const FILE_KEYS: &[&str] = &["partner", "agreement", "identify", "limits", "inbound", "outbound"];
@@ -54,14 +56,14 @@ fn check(report: &mut Report<'_>, text: &str, table: &DeTable<'_>) -> Option<Pol
             root.missing(report, key);
         }
     }
-    let partner = root.section(report, "partner", "[partner]", partner::PARTNER_KEYS);
-    let partner = partner.and_then(|section| partner::partner(report, &section));
-    let agreement = root.section(report, "agreement", "[agreement]", partner::AGREEMENT_KEYS);
-    let agreement = agreement.and_then(|section| partner::agreement(report, &section));
-    let identify = root.section(report, "identify", "[identify]", partner::IDENTIFY_KEYS);
-    let described =
-        identify.as_ref().is_some_and(|s| ["client_certificate", "api_key", "jwt"].iter().any(|key| s.has(key)));
-    let identify = identify.map(|section| partner::identify(report, &section)).unwrap_or_default();
+    let on_partner = root.section(report, "partner", "[partner]", partner::PARTNER_KEYS);
+    let partner = on_partner.as_ref().and_then(|section| partner::partner(report, section));
+    let on_agreement = root.section(report, "agreement", "[agreement]", partner::AGREEMENT_KEYS);
+    let agreement = on_agreement.as_ref().and_then(|section| partner::agreement(report, section));
+    let on_identify = root.section(report, "identify", "[identify]", partner::IDENTIFY_KEYS);
+    let identify = on_identify.as_ref().map(|section| partner::identify(report, section)).unwrap_or_default();
+    let kinds = ["client_certificate", "api_key", "jwt"];
+    let described = on_identify.as_ref().is_some_and(|section| kinds.iter().any(|kind| section.has(kind)));
     let limits = root.section(report, "limits", "[limits]", partner::LIMITS_KEYS);
     let limits = limits.map(|section| partner::limits(report, &section)).unwrap_or_default();
 
@@ -89,6 +91,19 @@ fn check(report: &mut Report<'_>, text: &str, table: &DeTable<'_>) -> Option<Pol
             "add `hosts = [\"parcelo.internal\"]` to `[partner]`: the authority that our own callers use",
         );
     }
+    let place = |section: &Option<Section<'_, '_>>, key: &str| {
+        report.place(section.as_ref().map_or(0..0, |section| section.value_span(key)))
+    };
+    let places = Places {
+        id: place(&on_partner, "id"),
+        hosts: place(&on_partner, "hosts"),
+        domain: place(&on_partner, "domain"),
+        expires: place(&on_agreement, "expires"),
+        suspended: place(&on_agreement, "suspended"),
+        client_certificate: place(&on_identify, "client_certificate"),
+        api_key: place(&on_identify, "api_key"),
+        jwt: place(&on_identify, "jwt"),
+    };
     Some(Policy {
         file: report.file().clone(),
         digest: data_encoding::HEXLOWER.encode(&Sha256::digest(text.as_bytes())).into(),
@@ -97,6 +112,7 @@ fn check(report: &mut Report<'_>, text: &str, table: &DeTable<'_>) -> Option<Pol
         identify,
         limits,
         routes: routes.into_iter().collect::<Option<_>>()?,
+        places,
     })
 }
 

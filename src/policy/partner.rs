@@ -1,5 +1,6 @@
 //! `[partner]`, `[agreement]`, `[identify]` and `[limits]`: from sections to checked values.
 
+use std::collections::BTreeSet;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -31,14 +32,14 @@ pub fn partner(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<Par
     let name_text = section.required_text(report, "name");
     let purpose = section.required_text(report, "purpose");
     let countries = countries(report, section);
-    let hosts = section.texts(report, "hosts").iter().filter_map(|text| host(report, text)).collect();
+    let hosts: BTreeSet<String> = section.texts(report, "hosts").iter().filter_map(|text| host(report, text)).collect();
     let domain = section.text(report, "domain").map(|text| name(report, &text, "token domain", DomainId::parse));
     let id = id?;
     Some(Partner {
         name: name_text?.value.to_owned(),
         countries,
         purpose: purpose?.value.to_owned(),
-        hosts,
+        hosts: hosts.into_iter().collect(),
         domain: match domain {
             Some(written) => written?,
             None => DomainId::parse(id.as_str())?,
@@ -225,6 +226,12 @@ fn api_key(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<ApiKey>
     for text in texts {
         let digest = data_encoding::HEXLOWER_PERMISSIVE.decode(text.value.as_bytes()).ok();
         match digest.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()) {
+            Some(digest) if digest == [0; 32] => report.warning_with(
+                codes::PLACEHOLDER,
+                text.span,
+                "`api_key`: the digest is a placeholder: no key is accepted",
+                "put in the partner's: `printf %s KEY | sha256sum`",
+            ),
             Some(digest) => sha256.push(digest),
             // Never the word itself: it may be the key.
             None => report.error_with(

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ids::{Category, Direction, DomainId, PartnerId, RuleId, Shape, UpstreamId};
+use crate::ids::{Category, Direction, DomainId, Leg as Half, PartnerId, RuleId, Shape, UpstreamId};
 use crate::json::automaton::Otherwise;
 use crate::json::path::Path;
 
@@ -29,6 +29,76 @@ pub struct Policy {
     pub limits: Limits,
     /// What.
     pub routes: Vec<Route>,
+    /// For messages: where the file says what.
+    pub places: Places,
+}
+
+impl Policy {
+    /// The upstreams that it names, each once, with a route that names it.
+    pub fn upstreams(&self) -> BTreeMap<&UpstreamId, &Route> {
+        // The first route of each: later ones do not replace it.
+        self.routes.iter().rev().map(|route| (&route.upstream, route)).collect()
+    }
+
+    /// All legs that the file has, with their routes.
+    pub fn legs(&self) -> impl Iterator<Item = LegOf<'_>> {
+        self.routes.iter().flat_map(|route| {
+            let on = move |half, leg, word| LegOf { route, half, leg, word };
+            let error = route.error.as_ref().map(|leg| on(Half::Response, leg, "error"));
+            let both = [on(Half::Request, &route.request, "request"), on(Half::Response, &route.response, "response")];
+            both.into_iter().chain(error)
+        })
+    }
+}
+
+/// A leg and where it stands.
+#[derive(Clone, Copy, Debug)]
+pub struct LegOf<'p> {
+    /// Its route.
+    pub route: &'p Route,
+    /// Which half of the exchange.
+    pub half: Half,
+    /// Its rules.
+    pub leg: &'p Leg,
+    word: &'static str,
+}
+
+impl LegOf<'_> {
+    /// Who calls.
+    pub fn direction(&self) -> Direction {
+        self.route.direction
+    }
+
+    /// Whether what crosses it leaves to the partner.
+    pub fn discloses(&self) -> bool {
+        self.half.discloses(self.route.direction)
+    }
+
+    /// `inbound.response` of `GET /v1/orders/{id}`
+    pub fn name(&self) -> String {
+        format!("`{}.{}` of `{}`", self.route.direction.as_str(), self.word, self.route.pattern)
+    }
+}
+
+/// Where a file says what two files must not both say, and what time changes.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// `partner.id`
+    pub id: Place,
+    /// `partner.hosts`
+    pub hosts: Place,
+    /// `partner.domain`
+    pub domain: Place,
+    /// `agreement.expires`
+    pub expires: Place,
+    /// `agreement.suspended`
+    pub suspended: Place,
+    /// `identify.client_certificate`
+    pub client_certificate: Place,
+    /// `identify.api_key`
+    pub api_key: Place,
+    /// `identify.jwt`
+    pub jwt: Place,
 }
 
 /// `[partner]`

@@ -61,6 +61,11 @@ impl<'t> Report<'t> {
         self.add(code, Severity::Warning, span, message.into(), Some(help.into()));
     }
 
+    /// Adds what is listed on every run.
+    pub fn note(&mut self, code: &'static str, span: Range<usize>, message: impl Into<String>) {
+        self.add(code, Severity::Note, span, message.into(), None);
+    }
+
     /// Adds an error whose remedy may be missing.
     pub fn error_maybe(
         &mut self,

@@ -213,3 +213,14 @@ fn every_prefix_of_a_policy_is_read_without_a_panic() {
         }
     }
 }
+
+#[test]
+fn the_shipped_policies_are_read_without_an_error() {
+    for name in ["parcelo", "admira"] {
+        let file = format!("{}/policies/{name}.toml", env!("CARGO_MANIFEST_DIR"));
+        let text = std::fs::read_to_string(&file).unwrap();
+        let (policy, found) = read(name, &text);
+        println!("{}", found.iter().map(|d| d.render(&text, false)).collect::<Vec<_>>().join("\n\n"));
+        assert!(policy.is_some());
+    }
+}
