@@ -179,7 +179,7 @@ pub fn select(
 ) -> Result<(), FaultKind> {
     let mut run = run::Run::new(bytes, tape, root, steps)?;
     let nodes = run.segments(segments, from, false)?;
-    out.extend(nodes.iter().map(|(node, _)| *node));
+    out.extend(nodes.into_iter().map(|(node, _)| node));
     Ok(())
 }
 
@@ -197,3 +197,6 @@ pub fn holds(
 ) -> Result<bool, FaultKind> {
     run::Run::new(bytes, tape, root, steps)?.holds(filter, at)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,6 +3,7 @@
 //! The structure is found by jsonpath-rust's parser; the words, and all that the library is too lenient or too slow for, by
 //! [`lex`]; function types and limits here. It evaluates nothing: see [`super::filter`]. Start at [`Path::parse`].
 
+use std::fmt;
 use std::sync::Arc;
 
 use jsonpath_rust::parser::errors::JsonPathError;
@@ -114,6 +115,14 @@ impl PathError {
     }
 }
 
+impl fmt::Display for PathError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} at byte {}", self.message, self.offset)
+    }
+}
+
+impl std::error::Error for PathError {}
+
 impl Path {
     /// Parses and checks a path.
     ///
@@ -184,11 +193,10 @@ fn explain(error: &JsonPathError, words: &lex::Words, text: &str) -> PathError {
     let offset = words.offset_of(column - 1);
     let found = text.get(offset..).and_then(|rest| rest.chars().next()).unwrap_or('$');
     let error = PathError::new(offset, format!("`{found}` cannot stand here"));
+    let opened = text.get(..offset).is_some_and(|before| before.trim_end().ends_with('['));
     match found {
-        ']' if text.get(..offset).is_some_and(|before| before.ends_with('[')) => {
-            error.help("brackets hold names in quotes, indices, slices, `*` or a filter")
-        }
-        '$' | '@' if offset > 0 => error.help("a path inside brackets is a filter: `[?@.…]`"),
+        ']' if opened => error.help("brackets hold names in quotes, indices, slices, `*` or a filter"),
+        '$' | '@' | '(' if opened => error.help("a condition inside brackets is a filter: `[?@.…]`"),
         '=' | '!' | '<' | '>' => error.help(
             "what is compared is a literal, a function's value, or a path of single names and indices (no `*`, `..`, `,`, `:`)",
         ),
@@ -481,3 +489,6 @@ fn wrong_kind(offset: usize, wanted: Kind) -> PathError {
 fn negate(expr: Expr, not: bool) -> Expr {
     if not { Expr::Not(Box::new(expr)) } else { expr }
 }
+
+#[cfg(test)]
+mod tests;

@@ -310,3 +310,96 @@ impl Translator<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(pattern: &str, text: &str, expected: bool) {
+        let regexp = Regexp::new(pattern, true, LITERAL_BYTES_MAX).unwrap_or_else(|error| panic!("{pattern}: {error}"));
+        assert_eq!(regexp.matches(text), expected, "{pattern} on {text}");
+    }
+
+    #[test]
+    fn patterns_mean_what_rfc_9485_says() {
+        check("a.c", "a\u{2028}c", true);
+        check("a.c", "a\nc", false);
+        check("a|bc", "bc", true);
+        check("a|bc", "abc", false);
+        check("(ab){2,3}c{1}d{0,}", "ababcdd", true);
+        check("[a-c-]+", "ab-c", true);
+        check("[-a]+", "a-", true);
+        check("[^a-c]", "b", false);
+        check(r"[\^\-\]a]+", "^-]a", true);
+        check(r"\p{Lu}\P{Lu}[\p{Nd}x]", "Ab7", true);
+        check(r"\(\)\*\+\-\.\?\[\\\]\^\{\|\}\n\r\t", "()*+-.?[\\]^{|}\n\r\t", true);
+        check("", "", true);
+        check("a||b", "", true);
+        check("^a[$]$", "a$", true);
+    }
+
+    #[test]
+    fn what_only_the_crate_knows_has_no_meaning() {
+        // Set operations, comments, flags: each sign stands for itself.
+        check("[a&&b]", "&", true);
+        check("[a~~b]", "~", true);
+        check("a#b &-~/,'\"<>=!@%:;_`", "a#b &-~/,'\"<>=!@%:;_`", true);
+        check("[a#]", "#", true);
+    }
+
+    #[test]
+    fn what_is_no_i_regexp_is_refused() {
+        for bad in [
+            r"\d",
+            r"\w",
+            r"\b",
+            r"\$",
+            r"\/",
+            r"\",
+            "(?i)a",
+            "(?:a)",
+            "a*?",
+            "a**",
+            "*a",
+            "a|*",
+            "(*)",
+            "(",
+            ")",
+            "[",
+            "[]",
+            "[^]",
+            "[a",
+            "[]a]",
+            "[[a]]",
+            "[a--z]",
+            "[z-a]",
+            r"[a-\p{L}]",
+            "a{",
+            "a{}",
+            "a{,2}",
+            "a{2,1}",
+            "a{x}",
+            "a{99999999999}",
+            "a}",
+            "]",
+            r"\p{Cs}",
+            r"\p{Latin}",
+            r"\p{L",
+            r"\pL",
+            r"\x41",
+            r"\u0041",
+        ] {
+            assert!(Regexp::new(bad, true, LITERAL_BYTES_MAX).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_pattern_that_would_grow_too_great_is_refused_at_once() {
+        for great in ["(a{1000}){1000}", "((((a{99}){99}){99}){99}){99}", r"(\p{L}{100}){100}", &"(".repeat(1000)] {
+            let error = Regexp::new(great, false, DOCUMENT_BYTES_MAX).unwrap_err();
+            assert!(great.starts_with("((((((") || error == RegexpError::TooGreat, "{great}: {error}");
+        }
+        let nested = format!("{}a{}", "(".repeat(500), ")".repeat(500));
+        assert!(Regexp::new(&nested, false, DOCUMENT_BYTES_MAX).is_err());
+    }
+}

@@ -7,7 +7,6 @@
 //! {"a":[1,2],"b":3}      0 {  1 a:[  2 1  3 2  4 b:3      next(0)=5, next(1)=4, next(2)=3 …
 //! ```
 
-use std::borrow::Cow;
 use std::ops::Range;
 
 use super::text;
@@ -281,17 +280,81 @@ impl Builder<'_> {
 
 /// Are two of these names (spans with quotes) equal once unescaped?
 fn has_doubles(bytes: &[u8], names: &[Range<usize>]) -> bool {
-    let name = |span: &Range<usize>| text::unescape(bytes.get(span.clone()).unwrap_or_default());
+    let raw = |span: &Range<usize>| bytes.get(span.clone()).unwrap_or_default();
+    if names.len() < 2 {
+        return false;
+    }
+    if names.iter().any(|name| memchr::memchr(b'\\', raw(name)).is_some()) {
+        return are_doubled(names.iter().map(|name| text::unescape(raw(name))).collect());
+    }
     match names {
-        [] | [_] => false,
-        // Few: each against each, which allocates nothing where there are no escapes.
-        few if few.len() <= 8 => {
-            few.iter().enumerate().any(|(i, a)| few.iter().skip(i + 1).any(|b| name(a) == name(b)))
+        // Few: each against each, which allocates nothing.
+        few if few.len() <= 8 => (1..).zip(few).any(|(i, a)| few.iter().skip(i).any(|b| raw(a) == raw(b))),
+        many => are_doubled(many.iter().map(raw).collect()),
+    }
+}
+
+fn are_doubled<T: Ord>(mut names: Vec<T>) -> bool {
+    names.sort_unstable();
+    names.windows(2).any(|pair| matches!(pair, [a, b] if a == b))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(document: &str, expected: &[&str]) {
+        let tape = Tape::build(document.as_bytes());
+        assert_eq!(tape.is_sound(), !expected.is_empty(), "{document}");
+        let nodes = (0..u32::try_from(tape.len()).unwrap()).map(|node| &document[tape.span(node)]);
+        assert_eq!(nodes.collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn nodes_stand_in_document_order_with_their_spans() {
+        check(" 1.5e3 ", &["1.5e3"]);
+        check(r#"{"a":[1,"x\"]"],"b":{}}"#, &[r#"{"a":[1,"x\"]"],"b":{}}"#, r#"[1,"x\"]"]"#, "1", r#""x\"]""#, "{}"]);
+        check("[ true , null,false ]", &["[ true , null,false ]", "true", "null", "false"]);
+    }
+
+    #[test]
+    fn what_is_no_document_gives_no_nodes() {
+        for bad in [
+            "", " ", "[", "[1", "[1 2]", "[1,]", "{\"a\"}", "{\"a\":}", "{1:2}", "]", "[]]", "\"a", "1 2", "[}", "{]",
+            "x", "\"\\",
+        ] {
+            check(bad, &[]);
         }
-        many => {
-            let mut sorted: Vec<Cow<'_, str>> = many.iter().map(name).collect();
-            sorted.sort_unstable();
-            sorted.windows(2).any(|pair| matches!(pair, [a, b] if a == b))
-        }
+    }
+
+    #[test]
+    fn a_node_knows_its_neighbours() {
+        let document = br#"{"a":[1,[2]],"b":3}"#;
+        let tape = Tape::build(document);
+        assert_eq!(tape.children(Tape::ROOT).collect::<Vec<_>>(), [1, 5]);
+        assert_eq!(tape.children(1).collect::<Vec<_>>(), [2, 3]);
+        assert_eq!((tape.next(1), tape.next(5), tape.parent(4), tape.parent(0)), (5, 6, Some(3), None));
+        assert_eq!(tape.name_span(5).map(|span| &document[span]), Some(&b"\"b\""[..]));
+        assert_eq!((tape.name_span(2), tape.count(0), tape.count(1), tape.count(2)), (None, 2, 2, 0));
+        assert_eq!((tape.span(99), tape.children(99).count(), tape.kind(99)), (0..0, 0, NodeKind::Null));
+    }
+
+    #[test]
+    fn doubled_names_are_seen_through_escapes_among_few_and_many() {
+        let doubled = |document: &str| Tape::build(document.as_bytes()).has_doubled_names(Tape::ROOT);
+        assert!(doubled(r#"{"a":1,"b":2,"\u0061":3}"#));
+        assert!(doubled(r#"{"a":1,"a":1}"#));
+        assert!(!doubled(r#"{"a":{"b":1},"b":{"a":1},"A":1}"#));
+        let many = |last: &str| {
+            let members: String = (0..50).map(|i| format!("\"n{i}\":{{\"x\":1,\"y\":2}},")).collect();
+            format!("{{{members}\"{last}\":0}}")
+        };
+        assert!(doubled(&many("n7")) && doubled(&many(r"n\u0037")) && !doubled(&many("m")));
+    }
+
+    #[test]
+    fn deep_documents_take_no_stack() {
+        let deep = format!("{}{}", "[".repeat(200_000), "]".repeat(200_000));
+        assert_eq!(Tape::build(deep.as_bytes()).len(), 200_000);
     }
 }

@@ -71,7 +71,12 @@ impl<'a> Run<'a> {
     }
 
     /// Runs segments from one node. `reading`: for a filter.
-    pub(super) fn segments(&mut self, segments: &[Segment], from: NodeId, reading: bool) -> Result<Nodes, FaultKind> {
+    pub(super) fn segments(
+        &mut self,
+        segments: &[Segment],
+        from: NodeId,
+        reading: bool,
+    ) -> Result<Vec<(NodeId, u64)>, FaultKind> {
         let mut nodes = vec![(from, 1)];
         for segment in segments {
             let visited = if segment.descendant { self.descend(&nodes)? } else { nodes };
@@ -97,7 +102,7 @@ impl<'a> Run<'a> {
             }
             nodes = found;
         }
-        Ok(nodes.into())
+        Ok(nodes)
     }
 
     /// The containers among the nodes and all below them, each once, with how often a list of the RFC would hold it.
@@ -256,14 +261,14 @@ impl<'a> Run<'a> {
 
     fn query(&mut self, query: &Query, at: NodeId) -> Result<Nodes, FaultKind> {
         if !query.root {
-            return self.segments(&query.segments, at, true);
+            return self.segments(&query.segments, at, true).map(Nodes::from);
         }
         if let Some(nodes) = self.rooted.get(&query.number) {
             let nodes = Arc::clone(nodes);
             self.spend(1)?;
             return Ok(nodes);
         }
-        let nodes = self.segments(&query.segments, self.root, true)?;
+        let nodes: Nodes = self.segments(&query.segments, self.root, true)?.into();
         self.rooted.insert(query.number, Arc::clone(&nodes));
         Ok(nodes)
     }

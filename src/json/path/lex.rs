@@ -68,13 +68,14 @@ pub(super) fn read(text: &str) -> Result<Words, PathError> {
     }
     let out = Words { plain: String::with_capacity(text.len()), words: vec![], calls: vec![], places: vec![] };
     let mut reader = Reader { text, at: 0, out, open: vec![], after_number: false };
+    let whole = if text.len() < 80 { text } else { "…" };
     match text.chars().next() {
         Some('$') => {}
         None => return Err(PathError::new(0, "an empty path").help("`$` is the whole document")),
         Some(c) if c.is_whitespace() => return Err(PathError::new(0, "white space before the path")),
-        Some('.' | '[') => return Err(PathError::new(0, "a path begins with `$`").help(format!("write `${text}`"))),
+        Some('.' | '[') => return Err(PathError::new(0, "a path begins with `$`").help(format!("write `${whole}`"))),
         Some('@') => return Err(PathError::new(0, "a path begins with `$`").help("`@` is known inside filters only")),
-        Some(_) => return Err(PathError::new(0, "a path begins with `$`").help(format!("write `$.{text}`"))),
+        Some(_) => return Err(PathError::new(0, "a path begins with `$`").help(format!("write `$.{whole}`"))),
     }
     while reader.at < text.len() {
         reader.word()?;
@@ -300,6 +301,16 @@ impl<'a> Reader<'a> {
                 let message = if blank { "white space after a function's name" } else { "a function without `(`" };
                 return Err(PathError::new(self.at, message).help(format!("write `{ident}(…)`")));
             }
+            // The library says of these only that they are wrong, not where.
+            let compares = |text: &str| ["==", "!=", "<", ">"].iter().any(|op| text.starts_with(op));
+            let compared = self.out.plain.ends_with(['=', '<', '>']) || after_call(after).is_some_and(compares);
+            if ["match", "search"].contains(&ident) && compared {
+                return Err(super::wrong_kind(self.at, super::Kind::Value));
+            }
+            let argument = after.get(1..).unwrap_or_default().trim_start_matches(is_blank);
+            if ident == "count" && !argument.starts_with(['$', '@']) {
+                return Err(PathError::new(self.at, "`count` wants a path").help("write `count(@.…)`"));
+            }
             self.out.calls.push(self.at);
             self.put(len, ident);
             return self.open(Bracket::Round { call: true });
@@ -309,7 +320,17 @@ impl<'a> Reader<'a> {
             return Err(PathError::new(self.at, format!("`{ident}` is no function")).help(help));
         }
         if !["true", "false", "null"].contains(&ident) {
-            let help = format!("a string stands in quotes: `'{ident}'`; a member of the element is `@.{ident}`");
+            let help = match (ident, self.open.last()) {
+                ("and", _) => "`and` is `&&`".to_owned(),
+                ("or", _) => "`or` is `||`".to_owned(),
+                ("not", _) => "`not` is `!`".to_owned(),
+                ("in" | "nin", _) => "compare with each value: `@.a == 'x' || @.a == 'y'`".to_owned(),
+                (_, None) => "names with blanks stand in brackets and quotes: `['…']`".to_owned(),
+                (_, Some((_, Bracket::Square { filter: false }))) => {
+                    format!("names in brackets stand in quotes: `['{ident}']`")
+                }
+                _ => format!("a string stands in quotes: `'{ident}'`; a member of the element is `@.{ident}`"),
+            };
             return Err(PathError::new(self.at, format!("`{ident}` without quotes")).help(help));
         }
         self.put(len, ident);
@@ -336,6 +357,25 @@ impl<'a> Reader<'a> {
             None => error("the path ends here"),
         })
     }
+}
+
+/// What stands behind the bracket that opens `text`, and behind white space.
+fn after_call(text: &str) -> Option<&str> {
+    let (mut depth, mut quote, mut escaped) = (0_usize, None, false);
+    for (at, char) in text.char_indices() {
+        match (quote, char) {
+            _ if escaped => escaped = false,
+            (Some(_), '\\') => escaped = true,
+            (Some(open), _) if open == char => quote = None,
+            (Some(_), _) => {}
+            (None, '\'' | '"') => quote = Some(char),
+            (None, '(') => depth += 1,
+            (None, ')') if depth == 1 => return text.get(at + 1..).map(|rest| rest.trim_start_matches(is_blank)),
+            (None, ')') => depth = depth.saturating_sub(1),
+            (None, _) => {}
+        }
+    }
+    None
 }
 
 /// Reads what follows a backslash: the character, and how many bytes (all ASCII) it takes.
