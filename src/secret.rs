@@ -20,6 +20,11 @@ impl<T: Zeroize> Secret<T> {
     pub fn expose_secret(&self) -> &T {
         &self.0
     }
+
+    /// As [`Self::expose_secret`], to fill it in place: a value that is made elsewhere and moved in leaves a copy behind.
+    pub fn expose_secret_mut(&mut self) -> &mut T {
+        &mut self.0
+    }
 }
 
 impl<T: Zeroize> fmt::Debug for Secret<T> {
@@ -35,5 +40,12 @@ mod tests {
     #[test]
     fn a_secret_does_not_print_its_value() {
         assert_eq!(format!("{:?}", Secret::new("anna".to_owned())), "[secret]");
+    }
+
+    #[test]
+    fn a_secret_can_be_filled_in_place() {
+        let mut secret = Secret::new([0; 4]);
+        secret.expose_secret_mut().copy_from_slice(b"anna");
+        assert_eq!(secret.expose_secret(), b"anna");
     }
 }

@@ -58,7 +58,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("prometheus_client", &["telemetry", "admin/"]),
     ("jsonwebtoken", &["registry/"]),
     ("clap", &["cli/"]),
-    ("aes_siv", &["vault/seal"]),
+    ("aes_siv", &["keys/folder", "vault/seal"]),
     ("fpe", &["vault/seal"]),
 ];
 
