@@ -1,95 +1,207 @@
 //! Issues, reveals and forgets tokens.
 //!
 //! Knows keys and formats; no policy, no HTTP. The hot path asks for a [`Sealer`], [`Opener`] or [`Pseudonymizer`] once, when a
-//! policy is loaded, and then calls it for each value without a look-up. Start at [`Vault`].
+//! policy is loaded, and then calls it for each value without a look-up, a lock or an expansion of keys. Start at [`Vault`];
+//! how tokens look is in [`token`], the ciphers are in [`seal`], stored tokens will come behind [`store`].
 
+mod number;
 pub mod seal;
 pub mod store;
 pub mod token;
 
+use std::fmt;
 use std::sync::Arc;
 
 use crate::ids::{Category, DomainId, Shape};
-use crate::keys::{self, KeyRing};
+use crate::keys::{self, DomainSecret, KeyRing};
 
-use token::{Issued, Opened, Value};
+use seal::digits::{DIGITS_MAX, Digits};
+use seal::jwe::{PublicKey, Unsealed};
+use seal::pseudonym::KeyedHash;
+use seal::siv::Siv;
+use token::{Issued, KEY_ID_LEN, Opened, Sealed, Value};
+
+/// The category of a value whose rule names none.
+const UNNAMED: &str = "unnamed";
 
 /// All domains of one key ring.
 #[derive(Clone, Debug)]
-pub struct Vault {}
+pub struct Vault {
+    keys: Arc<KeyRing>,
+}
 
 /// Issues sealed tokens of one (domain, category, shape). Cheap to clone; `&self` from any thread.
-#[derive(Clone, Debug)]
-pub struct Sealer {}
+#[derive(Clone)]
+pub struct Sealer(Arc<Issue>);
+
+/// How a sealer issues.
+enum Issue {
+    Opaque(Sealed),
+    Mail(Sealed),
+    Digits(Digits),
+}
 
 /// Turns tokens of one (domain, category) back.
-#[derive(Clone, Debug)]
-pub struct Opener {}
+#[derive(Clone)]
+pub struct Opener(Arc<(Sealed, Option<Digits>)>);
 
 /// Keyed hashes of one (domain, category).
-#[derive(Clone, Debug)]
-pub struct Pseudonymizer {}
+#[derive(Clone)]
+pub struct Pseudonymizer(Arc<KeyedHash>);
 
 /// Seals to a partner's public key (JWE compact, ECDH-ES + A256GCM; P-256 and X25519).
 #[derive(Clone, Debug)]
-pub struct Recipient {}
+pub struct Recipient(Arc<PublicKey>);
 
 impl Vault {
     /// Over these keys.
+    #[must_use]
     pub fn new(keys: Arc<KeyRing>) -> Self {
-        let _ = keys;
-        todo!()
+        Self { keys }
     }
-    /// For `tokenize`. `category` None: the category `unnamed`.
+
+    /// For `tokenize`. `category` None: the category `unnamed`. Blocks where the domain is new or not yet read.
+    ///
+    /// # Errors
+    /// See [`KeyRing::domain`].
     pub fn sealer(&self, domain: &DomainId, category: Option<&Category>, shape: Shape) -> Result<Sealer, keys::Error> {
-        let _ = (domain, category, shape);
-        todo!()
+        let (secret, category) = (self.keys.domain(domain)?, name(category));
+        Ok(Sealer(Arc::new(match shape {
+            Shape::Opaque => Issue::Opaque(sealed(&secret, category)),
+            Shape::Email => Issue::Mail(sealed(&secret, category)),
+            Shape::Digits => Issue::Digits(digits(&secret, category)),
+        })))
     }
-    /// For `reveal`. `shape` is needed for unauthenticated shapes only.
+
+    /// For `reveal`. Opens tokens of the authenticated shapes, which say themselves what they are; with `shape` digits, also
+    /// any run of 6 to 64 digits.
+    ///
+    /// # Errors
+    /// See [`KeyRing::domain`].
     pub fn opener(&self, domain: &DomainId, category: &Category, shape: Option<Shape>) -> Result<Opener, keys::Error> {
-        let _ = (domain, category, shape);
-        todo!()
+        let (secret, category) = (self.keys.domain(domain)?, name(Some(category)));
+        let digits = (shape == Some(Shape::Digits)).then(|| digits(&secret, category));
+        Ok(Opener(Arc::new((sealed(&secret, category), digits))))
     }
-    /// For `pseudonymize`.
+
+    /// For `pseudonymize`. `category` as for [`Self::sealer`].
+    ///
+    /// # Errors
+    /// See [`KeyRing::domain`].
     pub fn pseudonymizer(&self, domain: &DomainId, category: Option<&Category>) -> Result<Pseudonymizer, keys::Error> {
-        let _ = (domain, category);
-        todo!()
+        let key = self.keys.domain(domain)?.derive("pseudonym", &[name(category)]);
+        Ok(Pseudonymizer(Arc::new(KeyedHash::new(key.expose_secret()))))
+    }
+
+    /// What sealed tokens of this domain have after their mark.
+    ///
+    /// # Errors
+    /// See [`KeyRing::domain`].
+    pub fn key_id(&self, domain: &DomainId) -> Result<String, keys::Error> {
+        Ok(key_id(&*self.keys.domain(domain)?).into_iter().map(char::from).collect())
     }
 }
 
 impl Sealer {
     /// Appends the token's text (no quotes; only characters that need no escape in JSON, a header, a path or a query) to `out`.
+    ///
+    /// The same value gives the same token. Digits are taken as they are spelled (leading zeros and all); of a number those of
+    /// its whole value.
     pub fn issue(&self, value: Value<'_>, out: &mut Vec<u8>) -> Issued {
-        let _ = (value, out);
-        todo!()
+        match &*self.0 {
+            Issue::Opaque(sealed) | Issue::Mail(sealed) if matches!(value, Value::Text(text) if sealed.owns(text)) => {
+                Issued::Already
+            }
+            Issue::Opaque(sealed) => {
+                sealed.issue_opaque(value, out);
+                Issued::Token
+            }
+            Issue::Mail(sealed) if sealed.issue_mail(value, out) => Issued::Token,
+            Issue::Digits(digits) => {
+                let mut room = [0; DIGITS_MAX];
+                let plain = match value {
+                    Value::Text(text) => Some(text.as_bytes()),
+                    Value::Number(number) => number::whole_digits(number, &mut room),
+                };
+                match plain {
+                    Some(plain) if digits.encrypt(plain, out) => Issued::Token,
+                    _ => Issued::Unfit,
+                }
+            }
+            Issue::Mail(_) => Issued::Unfit,
+        }
     }
 }
 
 impl Opener {
-    /// Appends the plain text of the value (unescaped; a number's canonical decimal) to `out`.
+    /// Appends the plain text of the value (unescaped; a number as a JSON number) to `out`; nothing where there is none.
     pub fn open(&self, text: &str, out: &mut Vec<u8>) -> Opened {
-        let _ = (text, out);
-        todo!()
+        let (sealed, digits) = &*self.0;
+        match (sealed.open(text, out), digits) {
+            (Opened::Plain, Some(digits)) if digits.decrypt(text.as_bytes(), out) => Opened::Text,
+            (opened, _) => opened,
+        }
     }
 }
 
 impl Pseudonymizer {
-    /// Appends the pseudonym's text to `out`.
+    /// Appends the pseudonym's text (30 characters, `ps1_` and letters and digits) to `out`. The number 1 and the string "1"
+    /// differ.
     pub fn hash(&self, value: Value<'_>, out: &mut Vec<u8>) {
-        let _ = (value, out);
-        todo!()
+        let (kind, text) = value.parts();
+        out.extend_from_slice(token::PSEUDONYM_MARK.as_bytes());
+        token::base32(&self.0.hash(kind, text.as_bytes()), out);
     }
 }
 
 impl Recipient {
     /// Reads a public JWK (RFC 7517): `EC` P-256 or `OKP` X25519.
+    ///
+    /// # Errors
+    /// What was found and what was wanted, in one line for the author of the policy.
     pub fn from_jwk(text: &str) -> Result<Self, String> {
-        let _ = text;
-        todo!()
+        PublicKey::from_jwk(text).map(|key| Self(Arc::new(key)))
     }
-    /// Appends a JWE in compact form of the value's JSON text. Randomised: `Err` where there is no randomness.
-    pub fn encrypt(&self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), ()> {
-        let _ = (plain, out);
-        todo!()
+
+    /// Appends a JWE in compact form of the value's JSON text (letters, digits, `-`, `_` and `.`). Randomised.
+    ///
+    /// # Errors
+    /// There is no randomness; nothing is appended, and the value must not leave.
+    pub fn encrypt(&self, plain: &[u8], out: &mut Vec<u8>) -> Result<(), Unsealed> {
+        self.0.encrypt(plain, out)
     }
 }
+
+macro_rules! print_no_keys {
+    ($($type:ident),*) => {$(
+        impl fmt::Debug for $type {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(concat!(stringify!($type), "([secret])"))
+            }
+        }
+    )*};
+}
+print_no_keys!(Sealer, Opener, Pseudonymizer);
+
+fn name(category: Option<&Category>) -> &str {
+    category.map_or(UNNAMED, Category::as_str)
+}
+
+fn key_id(secret: &DomainSecret) -> [u8; KEY_ID_LEN] {
+    token::key_id(*secret.derive("key id", &[]).expose_secret())
+}
+
+fn sealed(secret: &DomainSecret, category: &str) -> Sealed {
+    let epoch = secret.epoch().0.to_be_bytes();
+    let context = [token::MARK.as_bytes(), secret.domain().as_str().as_bytes(), &epoch, category.as_bytes()];
+    let key = secret.derive("sealed", &[category]);
+    Sealed::new(key_id(secret), Siv::new(key.expose_secret(), &context))
+}
+
+fn digits(secret: &DomainSecret, category: &str) -> Digits {
+    let tweak = format!("tidegate/1 digits {} {} {category} ", secret.domain(), secret.epoch());
+    Digits::new(secret.derive("digits", &[category]).expose_secret(), tweak.as_bytes())
+}
+
+#[cfg(test)]
+mod tests;

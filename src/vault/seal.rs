@@ -1,1 +1,0 @@
-//! The only cryptography: AES-SIV, HMAC, HKDF, FF1, JWE.
