@@ -123,11 +123,11 @@ impl Ledger {
     }
 
     fn serve(writer: Writer, clock: Clock) -> Result<Self, Error> {
-        let queue = Arc::new(Queue::new());
+        let queue = Arc::new(Queue::new(writer));
         let serving = Arc::clone(&queue);
         std::thread::Builder::new()
             .name("ledger".into())
-            .spawn(move || writer.run(&serving))
+            .spawn(move || serving.serve())
             .map_err(|error| Error::Unwritable(format!("cannot start the writer: {error}")))?;
         Ok(Self(Arc::new(Handle { queue, clock })))
     }

@@ -1,12 +1,13 @@
-//! The one writer: takes all that waits, writes it with one call, syncs once, tells everyone.
+//! The one writer: writes all that waits with one call, syncs once, tells everyone.
 //!
 //! After any error of the disk the segment is given up: it is cut back to what was acknowledged and a new one is begun,
-//! because a file whose sync has failed once may call lost pages clean. Not here: the queue (`queue`). Start at
-//! [`Writer::run`].
+//! because a file whose sync has failed once may call lost pages clean. Not here: who writes, and when (`queue`). Start at
+//! [`Writer::turn`].
 
 use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::clock::{Clock, Time};
@@ -14,13 +15,17 @@ use crate::ids::ExchangeId;
 use crate::telemetry::meters::LedgerMetrics;
 
 use super::entry::{self, Gap};
-use super::queue::{Batch, Queue};
+use super::queue::Batch;
 use super::segment::{Folder, Name, Segment};
 use super::{Durability, Error, Settings};
 
 /// How long the writer waits before it tries the disk again by itself, with nobody asking: without this a process that
 /// is taken out of service because its record fails would never find out that the disk is well again.
 const RETRY: Duration = Duration::from_secs(1);
+
+/// A commit that takes less, on average, is done by the caller: less than waking a thread costs, and no longer than a
+/// task may keep a runtime's thread to itself.
+const QUICK: Duration = Duration::from_micros(50);
 
 /// The segment that is being written.
 struct Current {
@@ -48,11 +53,18 @@ pub(super) struct Writer {
     unsynced: Option<Instant>,
     /// `Some` while the record cannot be written.
     gap: Option<Gap>,
+    /// When to try again, then.
+    retry: Option<Instant>,
     /// `close` lines that could not be written yet, and whose they are.
     kept: Vec<u8>,
     kept_closed: Vec<ExchangeId>,
     /// Reused for what goes before the entries.
     head: Vec<u8>,
+    /// What is being written; empty between turns.
+    batch: Batch,
+    /// How long commits take: a moving average.
+    pace: Duration,
+    healthy: Arc<AtomicBool>,
 }
 
 impl Writer {
@@ -78,70 +90,82 @@ impl Writer {
             open: BTreeSet::new(),
             unsynced: None,
             gap: None,
+            retry: None,
             kept: Vec::new(),
             kept_closed: Vec::new(),
             head: Vec::new(),
+            batch: Batch::default(),
+            pace: Duration::ZERO,
+            healthy: Arc::default(),
         }
     }
 
-    /// Serves the queue until it is stopped.
-    pub(super) fn run(mut self, queue: &Arc<Queue>) {
-        let gone = Gone(queue);
-        let mut batch = Batch::default();
-        while queue.take(&mut batch, self.patience()) {
-            self.turn(queue, &mut batch);
-        }
-        // Whatever came in between the last look and the stop.
-        self.turn(queue, &mut batch);
-        self.stop();
-        drop(self);
-        drop(gone);
+    /// Set with every turn: whether the last write succeeded.
+    pub(super) fn healthy(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.healthy)
     }
 
-    /// Writes and acknowledges one batch.
-    fn turn(&mut self, queue: &Queue, batch: &mut Batch) {
+    /// Where to put what the next turn writes.
+    pub(super) fn batch(&mut self) -> &mut Batch {
+        &mut self.batch
+    }
+
+    /// Whether a turn with `bytes` will most likely take no longer than a caller may be held: the disk is quick, and nothing
+    /// but a write is due.
+    pub(super) fn quick(&self, bytes: usize) -> bool {
+        let roomy = |current: &Current| !self.full(current, bytes as u64, self.clock.now());
+        self.pace < QUICK
+            && self.gap.is_none()
+            && self.current.as_ref().is_some_and(roomy)
+            && self.unsynced.is_none_or(|since| since.elapsed() < self.within())
+    }
+
+    /// Writes and acknowledges the batch; syncs or tries again where it is time.
+    pub(super) fn turn(&mut self) {
+        let mut batch = std::mem::take(&mut self.batch);
         // Before the write: what is acknowledged below must not lengthen a stretch that is already due.
         if self.unsynced.is_some_and(|since| since.elapsed() >= self.within())
             && let Err(error) = self.sync()
         {
-            self.fail(error, 0);
+            self.fail(&error, 0);
         }
         self.kept.append(&mut batch.closes);
         self.kept_closed.append(&mut batch.closed);
         let entries = batch.waiters.len() as u64;
         if entries > 0 || !self.kept.is_empty() || self.gap.is_some() {
-            match self.commit(&batch.awaited) {
+            let told = match self.commit(&batch.awaited) {
                 Ok(()) => {
-                    // Opened before closed: the close of one batch may be of an open of the same run only.
                     self.open.extend(batch.opened.drain(..));
                     for exchange in self.kept_closed.drain(..) {
                         self.open.remove(&exchange);
                     }
                     self.kept.clear();
                     self.metrics.entries.inc_by(entries);
-                    self.tell_health(queue);
-                    batch.waiters.drain(..).for_each(|waiter| waiter.tell(Ok(())));
+                    Ok(())
                 }
                 Err(error) => {
-                    let told = Error::Unwritable(error.to_string());
-                    self.fail(error, entries);
-                    self.tell_health(queue);
-                    batch.waiters.drain(..).for_each(|waiter| waiter.tell(Err(told.clone())));
+                    self.fail(&error, entries);
+                    Err(Error::Unwritable(error.to_string()))
                 }
-            }
+            };
+            // Before anyone is told, so that whoever was refused finds the ledger unhealthy.
+            self.tell_health();
+            batch.waiters.drain(..).for_each(|waiter| waiter.tell(told.clone()));
         }
         batch.clear();
+        self.batch = batch;
     }
 
-    fn tell_health(&self, queue: &Queue) {
-        queue.set_healthy(self.gap.is_none());
-        self.metrics.healthy.set(i64::from(self.gap.is_none()));
+    fn tell_health(&self) {
+        let healthy = self.gap.is_none();
+        self.healthy.store(healthy, Ordering::Release);
+        self.metrics.healthy.set(i64::from(healthy));
     }
 
     /// Writes one line that nobody waits for, such as the `start`; the caller must not go on after an error.
     pub(super) fn line(&mut self, line: &[u8]) -> io::Result<()> {
-        self.commit(line)?;
-        self.sync()
+        let begun = self.commit(line).map(|()| self.tell_health());
+        begun.and_then(|()| self.sync())
     }
 
     /// Kept closes, then `awaited`, with one write; durable as far as was promised.
@@ -160,18 +184,23 @@ impl Writer {
             self.head.extend_from_slice(awaited);
             &self.head
         };
+        let begun = Instant::now();
         current.segment.append(bytes)?;
+        let written = begun.elapsed();
+        let mut took = written;
         if self.durability == Durability::Strict {
-            let begun = Instant::now();
             current.segment.sync()?;
-            self.metrics.sync_seconds.observe(begun.elapsed().as_secs_f64());
+            took = begun.elapsed();
+            self.metrics.sync_seconds.observe((took - written).as_secs_f64());
         } else {
-            self.unsynced.get_or_insert_with(Instant::now);
+            self.unsynced.get_or_insert(begun);
         }
+        self.pace = if self.pace.is_zero() { took } else { (self.pace * 7 + took) / 8 };
         current.acknowledged += bytes.len() as u64;
         self.previous = Some(current.name);
         self.metrics.commits.inc();
         self.metrics.bytes.inc_by(bytes.len() as u64);
+        self.retry = None;
         if self.gap.take().is_some() {
             tracing::info!("the record can be written again");
         }
@@ -181,13 +210,9 @@ impl Writer {
     /// Sees to it that there is a segment with room, of today; a new one gets its first line into `head`.
     fn rotate(&mut self, now: Time, bytes: u64) -> io::Result<()> {
         let today = now.0 / 86_400_000;
-        if let Some(current) = &self.current {
-            // A day that lies back is a clock that was set back: no reason for a new segment.
-            let full = current.acknowledged > 0 && current.acknowledged.saturating_add(bytes) > self.segment_bytes;
-            if current.acknowledged > 0 && (full || today > current.name.day) {
-                self.sync()?;
-                self.current = None;
-            }
+        if self.current.as_ref().is_some_and(|current| self.full(current, bytes, now)) {
+            self.sync()?;
+            self.current = None;
         }
         if self.current.is_none() {
             self.number = self.number.saturating_add(1);
@@ -203,6 +228,13 @@ impl Writer {
         Ok(())
     }
 
+    /// Whether a segment has no room for `bytes`, or is of another day. A day that lies back is a clock that was set back: no
+    /// reason for a new segment.
+    fn full(&self, current: &Current, bytes: u64, now: Time) -> bool {
+        let fits = current.acknowledged.saturating_add(bytes) <= self.segment_bytes;
+        current.acknowledged > 0 && (!fits || now.0 / 86_400_000 > current.name.day)
+    }
+
     /// Makes everything that was acknowledged durable (`strict`: it is).
     fn sync(&mut self) -> io::Result<()> {
         if let (Some(current), Some(_)) = (&mut self.current, self.unsynced) {
@@ -215,7 +247,7 @@ impl Writer {
     }
 
     /// Gives the current segment up: cut back to what was acknowledged, and never written again.
-    fn fail(&mut self, error: io::Error, refused: u64) {
+    fn fail(&mut self, error: &io::Error, refused: u64) {
         self.metrics.failures.inc();
         if self.gap.is_none() {
             tracing::error!(cause = %error, "the record cannot be written: nothing is shared until it can");
@@ -238,14 +270,14 @@ impl Writer {
             }
         }
         self.gap = Some(gap);
+        self.retry = Some(Instant::now() + RETRY);
     }
 
-    /// How long the writer may wait with nothing to do.
-    fn patience(&self) -> Option<Duration> {
-        if self.gap.is_some() {
-            return Some(RETRY);
-        }
-        self.unsynced.map(|since| self.within().saturating_sub(since.elapsed()))
+    /// After how long a turn is due although nothing waits. `None`: never.
+    pub(super) fn patience(&self) -> Option<Duration> {
+        let now = Instant::now();
+        let due = self.retry.or_else(|| self.unsynced.map(|since| since + self.within()));
+        due.map(|due| due.saturating_duration_since(now))
     }
 
     fn within(&self) -> Duration {
@@ -255,21 +287,12 @@ impl Writer {
         }
     }
 
-    /// The last line.
-    fn stop(&mut self) {
+    /// Writes the last line.
+    pub(super) fn stop(mut self: Box<Self>) {
         let mut line = Vec::new();
         entry::stop_line(&mut line, self.clock.now(), self.open.len());
         if let Err(error) = self.line(&line) {
             tracing::error!(cause = %error, closes = self.kept_closed.len(), "the record could not be closed in order");
         }
-    }
-}
-
-/// Tells everyone when the writer is gone, in whatever way.
-struct Gone<'a>(&'a Queue);
-
-impl Drop for Gone<'_> {
-    fn drop(&mut self) {
-        self.0.end();
     }
 }
