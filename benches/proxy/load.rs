@@ -1,0 +1,149 @@
+//! Clients: raw HTTP/1.1 connections kept alive, a thread each; as fast as they can, or at a fixed rate.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::{Duration, Instant};
+
+use hdrhistogram::Histogram;
+
+/// One connection and the request that it sends again and again.
+pub struct Client {
+    stream: TcpStream,
+    request: Vec<u8>,
+    buffer: Vec<u8>,
+}
+
+impl Client {
+    pub fn new(address: SocketAddr, target: &str) -> Self {
+        let stream = TcpStream::connect(address).expect("the proxy listens");
+        stream.set_nodelay(true).expect("a socket option");
+        let request = format!("GET {target} HTTP/1.1\r\nhost: localhost\r\nx-api-key: {}\r\n\r\n", super::KEY);
+        Self { stream, request: request.into_bytes(), buffer: vec![0; 1 << 16] }
+    }
+
+    /// Sends the request, reads the whole reply; returns the bytes of its body.
+    pub fn exchange(&mut self) -> u64 {
+        self.stream.write_all(&self.request).expect("a request is sent");
+        let (mut filled, head) = (0, loop_head(&mut self.stream, &mut self.buffer));
+        let (head_end, read) = head;
+        filled += read;
+        let text = String::from_utf8_lossy(&self.buffer[..head_end]).to_ascii_lowercase();
+        assert!(text.starts_with("http/1.1 200"), "{text}{}", String::from_utf8_lossy(&self.buffer[head_end..filled]));
+        let rest = filled - head_end;
+        let length = text.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<u64>().ok());
+        match length {
+            Some(length) => {
+                let mut left = length.checked_sub(rest as u64).expect("no more than was announced");
+                while left > 0 {
+                    left -= self.read() as u64;
+                }
+                length
+            }
+            None => {
+                assert!(text.contains("transfer-encoding: chunked"), "{text}");
+                let mut chunks = Chunks::default();
+                chunks.feed(&self.buffer[head_end..filled]);
+                while !chunks.ended {
+                    let read = self.read();
+                    chunks.feed(&self.buffer[..read]);
+                }
+                chunks.body
+            }
+        }
+    }
+
+    fn read(&mut self) -> usize {
+        let read = self.stream.read(&mut self.buffer).expect("the reply goes on");
+        assert!(read > 0, "the reply was cut off");
+        read
+    }
+}
+
+/// Reads until the head is whole: where it ends, and how much was read.
+fn loop_head(stream: &mut TcpStream, buffer: &mut [u8]) -> (usize, usize) {
+    let mut filled = 0;
+    loop {
+        let read = stream.read(&mut buffer[filled..]).expect("a reply comes");
+        assert!(read > 0, "no reply");
+        filled += read;
+        if let Some(at) = memchr::memmem::find(&buffer[..filled], b"\r\n\r\n") {
+            return (at + 4, filled);
+        }
+    }
+}
+
+/// Follows a chunked body without keeping it.
+#[derive(Default)]
+struct Chunks {
+    /// Bytes of the chunk that are still to come, its line end included.
+    left: u64,
+    size: Vec<u8>,
+    body: u64,
+    last: bool,
+    ended: bool,
+}
+
+impl Chunks {
+    fn feed(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() && !self.ended {
+            if self.left > 0 {
+                let step = usize::try_from(self.left).unwrap_or(usize::MAX).min(bytes.len());
+                self.left -= step as u64;
+                bytes = &bytes[step..];
+                self.ended = self.last && self.left == 0;
+                continue;
+            }
+            let (first, rest) = bytes.split_at(1);
+            bytes = rest;
+            self.size.extend_from_slice(first);
+            if self.size.ends_with(b"\r\n") {
+                let text = String::from_utf8_lossy(&self.size[..self.size.len() - 2]).into_owned();
+                let size = u64::from_str_radix(&text, 16).expect("a chunk's size");
+                self.size.clear();
+                self.body += size;
+                self.left = size + 2;
+                self.last = size == 0;
+            }
+        }
+    }
+}
+
+/// How many exchanges, and how many bytes of bodies, in a closed loop of so many connections.
+pub fn closed(address: SocketAddr, target: &str, connections: usize, time: Duration) -> (u64, u64) {
+    let run = move |mut client: Client| {
+        let (began, mut done, mut bytes) = (Instant::now(), 0, 0);
+        while began.elapsed() < time {
+            bytes += client.exchange();
+            done += 1;
+        }
+        (done, bytes)
+    };
+    let clients: Vec<_> = (0..connections).map(|_| Client::new(address, target)).collect();
+    let threads: Vec<_> = clients.into_iter().map(|client| std::thread::spawn(move || run(client))).collect();
+    threads.into_iter().map(|thread| thread.join().expect("a client")).fold((0, 0), |a, b| (a.0 + b.0, a.1 + b.1))
+}
+
+/// Times from the moment at which a request was due to the end of its reply, in microseconds, at a fixed rate.
+pub fn fixed(address: SocketAddr, target: &str, connections: u32, rate: u32, time: Duration) -> Histogram<u64> {
+    let began = Instant::now() + Duration::from_millis(20);
+    let gap = Duration::from_secs(1) / rate;
+    let run = move |mut client: Client, number: u32| {
+        let mut times = Histogram::new(3).expect("a histogram");
+        let mut due = began + gap * number;
+        while due < began + time {
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            client.exchange();
+            // From when it was due: a stalled proxy makes all who wait for it late, and that counts.
+            times.saturating_record(u64::try_from(due.elapsed().as_micros()).unwrap_or(u64::MAX));
+            due += gap * connections;
+        }
+        times
+    };
+    let clients: Vec<_> = (0..connections).map(|number| (Client::new(address, target), number)).collect();
+    let threads: Vec<_> = clients.into_iter().map(|(c, n)| std::thread::spawn(move || run(c, n))).collect();
+    let mut all = Histogram::new(3).expect("a histogram");
+    for thread in threads {
+        all.add(thread.join().expect("a client")).expect("histograms of one shape");
+    }
+    all
+}
