@@ -3,6 +3,7 @@
 pub mod body;
 mod codec;
 pub mod coding;
+mod connection;
 pub mod listener;
 pub mod pem;
 pub mod problem;

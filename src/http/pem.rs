@@ -28,7 +28,7 @@ pub(super) fn parse_certificates(text: &[u8]) -> Result<Vec<CertificateDer<'stat
     }
     for (index, certificate) in certificates.iter().enumerate() {
         match x509_parser::parse_x509_certificate(certificate) {
-            Ok((rest, _)) if rest.is_empty() => {}
+            Ok(([], _)) => {}
             _ => return Err(format!("certificate {} in it is not X.509", index + 1)),
         }
     }

@@ -1,0 +1,446 @@
+//! One accepted connection, from its first byte to its last: which protocol it speaks, what it may cost in time, how it is
+//! told to end.
+//!
+//! Not here: accepting and TLS (`listener`). Start at [`serve`].
+//!
+//! hyper's own timers are not used: its head timer also runs between requests, its HTTP/2 side has no timer for a peer that
+//! never speaks, and nothing in it looks at a peer that does not read. [`Activity`] knows the state of the connection, and
+//! [`drive`] holds it against [`ConnectionLimits`]: one timer a connection, which a busy connection hardly ever touches.
+
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use ::http::{Request, Response, StatusCode};
+use bytes::{Buf, Bytes};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
+use tokio::sync::Notify;
+use tokio::time::{Instant, Sleep};
+
+use super::body::{CutOff, Outgoing};
+use super::listener::{ConnectionLimits, Peer, Service};
+
+/// How a client begins that speaks HTTP/2 without asking (RFC 9113, section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// What `hyper` takes without an allocation for each request.
+const FIELDS_ON_STACK: usize = 100;
+
+/// Streams that a peer opened and reset before we looked at them; more is an attack (CVE-2023-44487).
+const RESET_STREAMS_MAX: usize = 20;
+
+/// Tells a group of connections to end.
+#[derive(Debug, Default)]
+pub(super) struct Stop {
+    phase: AtomicU8,
+    drain: Notify,
+    cut: Notify,
+}
+
+const DRAIN: u8 = 1;
+const CUT: u8 = 2;
+
+impl Stop {
+    /// Open exchanges may end, new ones are not taken.
+    pub(super) fn drain(&self) {
+        self.phase.fetch_max(DRAIN, Ordering::SeqCst);
+        self.drain.notify_waiters();
+    }
+
+    /// Now.
+    pub(super) fn cut(&self) {
+        self.phase.fetch_max(CUT, Ordering::SeqCst);
+        self.drain.notify_waiters();
+        self.cut.notify_waiters();
+    }
+
+    fn phase(&self) -> u8 {
+        self.phase.load(Ordering::SeqCst)
+    }
+
+    /// Resolves when [`Self::drain`] or [`Self::cut`] was called.
+    pub(super) async fn draining(&self) {
+        let mut told = pin!(self.drain.notified());
+        // Registered before the phase is read, so that a call in between is not missed.
+        told.as_mut().enable();
+        if self.phase() < DRAIN {
+            told.await;
+        }
+    }
+}
+
+/// How HTTP is spoken on a listener's connections.
+#[derive(Clone)]
+pub(super) struct Protocols {
+    http1: http1::Builder,
+    http2: http2::Builder<TokioExecutor>,
+    limits: ConnectionLimits,
+}
+
+impl Protocols {
+    pub(super) fn new(limits: ConnectionLimits) -> Self {
+        let mut http1 = http1::Builder::new();
+        http1
+            .timer(TokioTimer::new())
+            // See the module's words on timers.
+            .header_read_timeout(None)
+            // Also the size of a read and of a write: bodies want more than heads.
+            .max_buf_size(limits.head_bytes.max(64 * 1024))
+            .max_header_size(limits.head_bytes);
+        if limits.head_fields != FIELDS_ON_STACK {
+            http1.max_headers(limits.head_fields);
+        }
+        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        http2
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.streams)
+            .max_header_list_size(u32::try_from(limits.head_bytes).unwrap_or(u32::MAX))
+            .max_pending_accept_reset_streams(RESET_STREAMS_MAX)
+            // What a connection may make us hold: its window, whatever the number of its streams.
+            .initial_stream_window_size(256 * 1024)
+            .initial_connection_window_size(1024 * 1024)
+            .max_send_buf_size(256 * 1024)
+            // Finds peers that are gone while an exchange is open; idle ones are closed by us.
+            .keep_alive_interval(limits.idle)
+            .keep_alive_timeout(limits.head);
+        Self { http1, http2, limits }
+    }
+}
+
+/// What TLS agreed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Agreed {
+    /// HTTP/1.1, or nothing.
+    Http1,
+    /// HTTP/2.
+    Http2,
+    /// No TLS: whatever the first bytes say.
+    Unknown,
+}
+
+/// Serves a connection until it ends, is told to, or breaks a limit.
+pub(super) async fn serve<S, T>(
+    mut stream: T,
+    agreed: Agreed,
+    peer: Peer,
+    service: Arc<S>,
+    protocols: &Protocols,
+    stop: &Stop,
+) where
+    S: Service,
+    T: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
+    let mut activity = Activity::new();
+    let (prefix, http2) = match agreed {
+        Agreed::Http1 => (Bytes::new(), false),
+        Agreed::Http2 => (Bytes::new(), true),
+        Agreed::Unknown => {
+            let sniffed = tokio::time::timeout(protocols.limits.head, sniff(&mut stream));
+            let sniffed = tokio::select! {
+                sniffed = sniffed => sniffed,
+                () = stop.draining() => return,
+            };
+            match sniffed {
+                Ok(Ok(sniffed)) => sniffed,
+                Ok(Err(_)) | Err(_) => return,
+            }
+        }
+    };
+    activity.http2 = http2;
+    let activity = Arc::new(activity);
+    let io = TokioIo::new(Io { inner: stream, prefix, activity: activity.clone() });
+    let shared = Arc::new(Shared { service, peer: Arc::new(peer), fields_max: protocols.limits.head_fields });
+    let calls = {
+        let activity = activity.clone();
+        service_fn(move |request| call(shared.clone(), Busy::begin(activity.clone()), request))
+    };
+    if http2 {
+        let connection = protocols.http2.serve_connection(io, calls);
+        drive(connection, http2::Connection::graceful_shutdown, &activity, &protocols.limits, stop).await;
+    } else {
+        let connection = protocols.http1.serve_connection(io, calls);
+        drive(connection, http1::Connection::graceful_shutdown, &activity, &protocols.limits, stop).await;
+    }
+}
+
+struct Shared<S> {
+    service: Arc<S>,
+    peer: Arc<Peer>,
+    fields_max: usize,
+}
+
+async fn call<S: Service>(
+    shared: Arc<Shared<S>>,
+    busy: Busy,
+    request: Request<Incoming>,
+) -> Result<Response<Answer>, std::convert::Infallible> {
+    // hyper counts the fields of HTTP/1.1 itself, and answers as barely.
+    let response = if request.headers().len() > shared.fields_max {
+        let mut response = Response::new(Outgoing::empty());
+        *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+        response
+    } else {
+        shared.service.call(shared.peer.clone(), request).await
+    };
+    Ok(response.map(|body| Answer { body, _busy: busy }))
+}
+
+/// Reads until it is clear whether the peer speaks HTTP/2; gives back what was read. A single read for nearly everyone.
+async fn sniff<T: AsyncRead + Unpin>(stream: &mut T) -> io::Result<(Bytes, bool)> {
+    let mut read = Vec::with_capacity(PREFACE.len());
+    loop {
+        let mut rest = [0; PREFACE.len()];
+        let room = rest.get_mut(read.len()..).unwrap_or_default();
+        let count = stream.read(room).await?;
+        read.extend_from_slice(room.get(..count).unwrap_or_default());
+        let same = PREFACE.starts_with(&read);
+        if count == 0 || !same || read.len() == PREFACE.len() {
+            let http2 = same && read.len() == PREFACE.len();
+            return Ok((read.into(), http2));
+        }
+    }
+}
+
+/// What a connection is doing, in a few numbers that any of its tasks may change.
+#[derive(Debug)]
+struct Activity {
+    start: Instant,
+    /// On HTTP/2 bytes say nothing: pings and window updates come at any time.
+    http2: bool,
+    /// Exchanges whose answer has not been taken whole.
+    busy: AtomicUsize,
+    /// Whether a head has begun to arrive since the last exchange ended.
+    reading: AtomicBool,
+    /// Milliseconds after `start`: when `busy` fell to none, or `reading` began.
+    since: AtomicU64,
+    /// Milliseconds after `start`, plus one: since when the peer takes no more bytes. Zero: it takes them.
+    stalled: AtomicU64,
+}
+
+impl Activity {
+    fn new() -> Self {
+        Self {
+            start: Instant::now(),
+            http2: false,
+            busy: AtomicUsize::new(0),
+            // Who has just connected has something to say.
+            reading: AtomicBool::new(true),
+            since: AtomicU64::new(0),
+            stalled: AtomicU64::new(0),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// Bytes have arrived.
+    fn read(&self) {
+        if !self.http2 && self.busy.load(Ordering::Relaxed) == 0 && !self.reading.swap(true, Ordering::Relaxed) {
+            self.since.store(self.now(), Ordering::Relaxed);
+        }
+    }
+
+    /// Bytes were, or were not, taken by the peer's side.
+    fn write(&self, taken: bool) {
+        if taken {
+            self.stalled.store(0, Ordering::Relaxed);
+        } else if self.stalled.load(Ordering::Relaxed) == 0 {
+            self.stalled.store(self.now().saturating_add(1), Ordering::Relaxed);
+        }
+    }
+
+    /// When the connection is to be given up, as things are.
+    fn deadline(&self, limits: &ConnectionLimits) -> Option<Instant> {
+        let after =
+            |millis: u64, limit: Duration| self.start.checked_add(Duration::from_millis(millis).saturating_add(limit));
+        let stalled = match self.stalled.load(Ordering::Relaxed) {
+            0 => None,
+            since => after(since - 1, limits.idle),
+        };
+        let waiting = (self.busy.load(Ordering::Relaxed) == 0).then(|| {
+            let limit = if self.reading.load(Ordering::Relaxed) { limits.head } else { limits.idle };
+            after(self.since.load(Ordering::Relaxed), limit)
+        });
+        stalled.into_iter().chain(waiting.flatten()).min()
+    }
+}
+
+/// An open exchange, as far as the connection knows.
+struct Busy(Arc<Activity>);
+
+impl Busy {
+    fn begin(activity: Arc<Activity>) -> Self {
+        activity.busy.fetch_add(1, Ordering::Relaxed);
+        Self(activity)
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        // The time first, so that nobody sees an idle connection with the time of long ago.
+        self.0.since.store(self.0.now(), Ordering::Relaxed);
+        self.0.reading.store(false, Ordering::Relaxed);
+        self.0.busy.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// An answer's body: the exchange is open until the connection has taken it, or dropped it.
+struct Answer {
+    body: Outgoing,
+    _busy: Busy,
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = CutOff;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Runs a connection to its end, under its limits.
+async fn drive<C, E>(
+    connection: C,
+    graceful: fn(Pin<&mut C>),
+    activity: &Activity,
+    limits: &ConnectionLimits,
+    stop: &Stop,
+) where
+    C: Future<Output = Result<(), E>>,
+{
+    let mut connection = pin!(connection);
+    let (mut drain, mut cut) = (pin!(stop.drain.notified()), pin!(stop.cut.notified()));
+    let mut registered: Option<Waker> = None;
+    let mut told = false;
+    let mut timer: Option<Pin<Box<Sleep>>> = None;
+    let mut last_call: Option<Instant> = None;
+    std::future::poll_fn(|cx| {
+        // The two signals lie behind locks that all connections share; they are asked once, and after that a number is read.
+        if !registered.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            registered = Some(cx.waker().clone());
+            let _ = (drain.as_mut().poll(cx), cut.as_mut().poll(cx));
+        }
+        match stop.phase() {
+            CUT => return Poll::Ready(()),
+            DRAIN if !told => {
+                told = true;
+                graceful(connection.as_mut());
+            }
+            _ => {}
+        }
+        // Whether it ended well concerns those who answered; they know from their bodies.
+        if connection.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(());
+        }
+        loop {
+            let now = Instant::now();
+            let deadline = activity.deadline(limits);
+            let at = match deadline {
+                // Busy: nothing to watch, but look in again, for it may end in another task.
+                None => now + limits.idle,
+                Some(deadline) if deadline > now => deadline,
+                Some(_) => match last_call {
+                    Some(until) if until > now => until,
+                    Some(_) => return Poll::Ready(()),
+                    None => {
+                        graceful(connection.as_mut());
+                        // HTTP/1.1 closes here if it is between requests, and is cut in the middle of a head. An HTTP/2 peer
+                        // is told which of its streams we saw, and gets a moment to hear it.
+                        if connection.as_mut().poll(cx).is_ready() || !activity.http2 {
+                            return Poll::Ready(());
+                        }
+                        *last_call.insert(now + limits.head)
+                    }
+                },
+            };
+            let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(at)));
+            // A timer that rings early costs a look; one that is moved for each request costs a lock.
+            if timer.deadline() > at {
+                timer.as_mut().reset(at);
+            }
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            timer.as_mut().reset(at.max(now + Duration::from_millis(1)));
+        }
+    })
+    .await;
+}
+
+/// A stream that reports to [`Activity`], and gives back first what was read of it already.
+struct Io<T> {
+    inner: T,
+    prefix: Bytes,
+    activity: Arc<Activity>,
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Io<T> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.prefix.is_empty() {
+            let count = self.prefix.len().min(buf.remaining());
+            buf.put_slice(self.prefix.get(..count).unwrap_or_default());
+            self.prefix.advance(count);
+            self.activity.read();
+            return Poll::Ready(Ok(()));
+        }
+        let before = buf.filled().len();
+        let result = Pin::new(&mut self.inner).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.activity.read();
+        }
+        result
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Io<T> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.activity.write(result.is_ready());
+        result
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
+        self.activity.write(result.is_ready());
+        result
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.inner.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.inner).poll_flush(cx);
+        self.activity.write(result.is_ready());
+        result
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let result = Pin::new(&mut self.inner).poll_shutdown(cx);
+        self.activity.write(result.is_ready());
+        result
+    }
+}
