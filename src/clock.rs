@@ -6,7 +6,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Milliseconds since 1970-01-01T00:00:00Z. Prints as RFC 3339 in UTC with milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -23,25 +23,38 @@ impl fmt::Display for Time {
 }
 
 /// Where the time comes from.
-#[derive(Clone, Debug, Default)]
-pub struct Clock(Option<Arc<AtomicU64>>);
+#[derive(Clone, Debug)]
+pub struct Clock(Source);
+
+#[derive(Clone, Debug)]
+enum Source {
+    /// With the moment at which the clock was made, as a mark for steady time.
+    System(Instant),
+    Manual(Arc<AtomicU64>),
+}
+
+impl Default for Clock {
+    fn default() -> Self {
+        Self::system()
+    }
+}
 
 impl Clock {
     /// The system's clock.
     #[must_use]
     pub fn system() -> Self {
-        Self(None)
+        Self(Source::System(Instant::now()))
     }
 
     /// A clock that stands at `time` until it is turned with [`Clock::set`]. Copies of it turn together.
     #[must_use]
     pub fn manual(time: Time) -> Self {
-        Self(Some(Arc::new(AtomicU64::new(time.0))))
+        Self(Source::Manual(Arc::new(AtomicU64::new(time.0))))
     }
 
     /// Turns a manual clock. Does nothing to the system's.
     pub fn set(&self, time: Time) {
-        if let Some(cell) = &self.0 {
+        if let Source::Manual(cell) = &self.0 {
             cell.store(time.0, Ordering::SeqCst);
         }
     }
@@ -50,12 +63,22 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Time {
         match &self.0 {
-            Some(cell) => Time(cell.load(Ordering::SeqCst)),
-            None => Time(
+            Source::Manual(cell) => Time(cell.load(Ordering::SeqCst)),
+            Source::System(_) => Time(
                 SystemTime::now()
                     .duration_since(UNIX_EPOCH)
                     .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
             ),
+        }
+    }
+
+    /// Time that never goes back when the system's clock is set, since some fixed moment: for measuring and for quotas. A
+    /// manual clock turned back stands still instead, as far as its user sees to it.
+    #[must_use]
+    pub fn steady(&self) -> Duration {
+        match &self.0 {
+            Source::Manual(cell) => Duration::from_millis(cell.load(Ordering::SeqCst)),
+            Source::System(start) => start.elapsed(),
         }
     }
 }

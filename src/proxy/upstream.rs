@@ -1,9 +1,28 @@
 //! The other side: pooled connections, limits, time.
+//!
+//! Sends one request once: no retries (save hyper's own, where a pooled connection turned out to be closed before anything was
+//! sent), no redirects, no proxies. What it refuses it refuses as [`Refusal::UpstreamUnreachable`], `UpstreamSlow`,
+//! `UpstreamMalformed` or `Overloaded`. Start at [`Upstream::send`].
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use ::http::uri::{Authority, PathAndQuery, Scheme};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
+use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::timeout;
+
+use crate::http::body::Outgoing;
+use crate::http::trust;
 use crate::secret::Secret;
+use crate::telemetry::meters::UpstreamMetrics;
+use crate::verdict::Refusal;
 
 /// One upstream's checked settings.
 #[derive(Clone, Debug)]
@@ -28,4 +47,164 @@ pub struct Settings {
     pub idle: Duration,
     /// How long an unused connection is kept. Default 60 s.
     pub keep_alive: Duration,
+}
+
+/// Bytes of a response's head: as much as of a request's.
+const HEAD_BYTES_MAX: usize = 64 << 10;
+
+/// Header fields of a response.
+const HEAD_FIELDS_MAX: usize = 100;
+
+/// One upstream, with its connections.
+pub struct Upstream {
+    settings: Settings,
+    scheme: Scheme,
+    authority: Authority,
+    /// Without a slash at its end.
+    prefix: String,
+    headers: Vec<(HeaderName, HeaderValue)>,
+    client: Connections,
+    places: Arc<Semaphore>,
+    metrics: Arc<UpstreamMetrics>,
+}
+
+/// Pooled connections. Plain text needs no authorities, so that a system without any can still speak it.
+enum Connections {
+    Plain(Client<HttpConnector, Outgoing>),
+    Secure(Client<HttpsConnector<HttpConnector>, Outgoing>),
+}
+
+/// An answer, and the place that it takes until its body has been read.
+pub struct Answered {
+    /// Head and body.
+    pub response: Response<Incoming>,
+    /// To be kept as long as the body.
+    pub place: OwnedSemaphorePermit,
+}
+
+impl Upstream {
+    /// Makes the client; connects to nothing yet.
+    ///
+    /// # Errors
+    /// What is wrong with the settings' files or values.
+    pub fn new(settings: Settings, metrics: Arc<UpstreamMetrics>) -> Result<Self, String> {
+        let parts = settings.url.clone().into_parts();
+        let (Some(scheme), Some(authority)) = (parts.scheme, parts.authority) else {
+            return Err("the url needs a scheme and a host".to_owned());
+        };
+        let prefix = parts.path_and_query.map_or_else(String::new, |path| path.path().trim_end_matches('/').to_owned());
+        let mut headers = Vec::with_capacity(settings.headers.len());
+        for (name, value) in &settings.headers {
+            let mut value = HeaderValue::from_str(value.expose_secret())
+                .map_err(|_| format!("the value of `{name}` is no header value"))?;
+            value.set_sensitive(true);
+            headers.push((name.clone(), value));
+        }
+        let mut connector = HttpConnector::new();
+        connector.enforce_http(false);
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(settings.connect));
+        connector.set_keepalive(Some(Duration::from_secs(60)));
+        let mut builder = Client::builder(TokioExecutor::new());
+        builder
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .pool_idle_timeout(settings.keep_alive)
+            .pool_max_idle_per_host(settings.connections)
+            .http1_max_buf_size(HEAD_BYTES_MAX)
+            .http1_max_headers(HEAD_FIELDS_MAX)
+            .http2_max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
+            .http2_adaptive_window(true);
+        let client = if scheme == Scheme::HTTPS {
+            let identity = settings.client_certificate.as_ref().map(|(chain, key)| (chain.as_path(), key.as_path()));
+            let tls = trust::client_config(settings.ca.as_deref(), identity)?;
+            let secure = HttpsConnectorBuilder::new().with_tls_config(tls).https_only();
+            Connections::Secure(builder.build(secure.enable_http1().enable_http2().wrap_connector(connector)))
+        } else {
+            Connections::Plain(builder.http2_only(settings.http2).build(connector))
+        };
+        let places = Arc::new(Semaphore::new(settings.connections.clamp(1, Semaphore::MAX_PERMITS)));
+        Ok(Self { settings, scheme, authority, prefix, headers, client, places, metrics })
+    }
+
+    /// Longest wait for the next bytes of a body.
+    #[must_use]
+    pub fn idle(&self) -> Duration {
+        self.settings.idle
+    }
+
+    /// How long to wait for the head of a response.
+    #[must_use]
+    pub fn response(&self) -> Duration {
+        self.settings.response
+    }
+
+    /// Waits for a place among the connections, as long as for a connection.
+    async fn place(&self) -> Result<OwnedSemaphorePermit, Refusal> {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            return Ok(place);
+        }
+        let waited = timeout(self.settings.connect, Arc::clone(&self.places).acquire_owned()).await;
+        waited.map_err(|_| Refusal::Overloaded)?.map_err(|_| Refusal::Draining)
+    }
+
+    /// Sends a request and waits for the head of the response. `target` is path and query; `headers` gain the upstream's own
+    /// credential, which replaces whatever stood under its name. `limit`: how long to wait; `None` where the caller sees to
+    /// that, because the body is still being sent.
+    ///
+    /// # Errors
+    /// See the module.
+    pub async fn send(
+        &self,
+        method: Method,
+        target: &str,
+        mut headers: HeaderMap,
+        body: Outgoing,
+        limit: Option<Duration>,
+    ) -> Result<Answered, Refusal> {
+        let place = self.place().await?;
+        let path = PathAndQuery::from_maybe_shared(bytes::Bytes::from([self.prefix.as_str(), target].concat()))
+            .map_err(|_| Refusal::PathNotNormal)?;
+        let mut uri = ::http::uri::Parts::default();
+        (uri.scheme, uri.authority, uri.path_and_query) =
+            (Some(self.scheme.clone()), Some(self.authority.clone()), Some(path));
+        for (name, value) in &self.headers {
+            headers.insert(name.clone(), value.clone());
+        }
+        let mut request = Request::new(body);
+        *request.method_mut() = method;
+        *request.uri_mut() = Uri::from_parts(uri).map_err(|_| Refusal::PathNotNormal)?;
+        *request.headers_mut() = headers;
+        let start = tokio::time::Instant::now();
+        let answering = match &self.client {
+            Connections::Plain(client) => client.request(request),
+            Connections::Secure(client) => client.request(request),
+        };
+        let answer = match limit {
+            Some(limit) => timeout(limit, answering).await,
+            None => Ok(answering.await),
+        };
+        let refusal = match answer {
+            Ok(Ok(response)) => {
+                self.metrics.response_seconds.observe(start.elapsed().as_secs_f64());
+                return Ok(Answered { response, place });
+            }
+            // The error's own text goes to no log: it may quote what was sent.
+            Ok(Err(error)) if error.is_connect() => Refusal::UpstreamUnreachable,
+            Ok(Err(_)) => Refusal::UpstreamMalformed,
+            Err(_) => Refusal::UpstreamSlow,
+        };
+        match refusal {
+            Refusal::UpstreamSlow => self.metrics.slow.inc(),
+            Refusal::UpstreamUnreachable => self.metrics.unreachable.inc(),
+            _ => self.metrics.malformed.inc(),
+        };
+        Err(refusal)
+    }
+}
+
+impl std::fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Upstream").field("authority", &self.authority.as_str()).finish_non_exhaustive()
+    }
 }
