@@ -33,10 +33,15 @@ impl ReleasedHead {
     pub fn target(&self) -> &str {
         &self.target
     }
-    /// The headers, for the wire, and how often each rule decided.
+    /// Path and query, and the headers, for the wire.
     #[must_use]
-    pub fn into_parts(self) -> (String, HeaderMap, Tally) {
-        (self.target, self.headers, self.tally)
+    pub fn into_parts(self) -> (String, HeaderMap) {
+        (self.target, self.headers)
+    }
+    /// How often each rule decided.
+    #[must_use]
+    pub fn tally(&self) -> &Tally {
+        &self.tally
     }
     /// Values that did not fit their rule and were dropped.
     #[must_use]
@@ -382,6 +387,12 @@ impl<'a> HeadCrossing<'a> {
             }
         }
         Ok(self.released)
+    }
+
+    /// As [`HeadCrossing::finish`], where the message is only the head of another one (`HEAD`): it may lack what a rule asks for.
+    #[must_use]
+    pub fn finish_unread(self) -> ReleasedHead {
+        self.released
     }
 
     /// Runs one text through the rule of its place.

@@ -27,6 +27,11 @@ use bind::{Applied, BoundLeg, Input};
 pub struct Released(Bytes);
 
 impl Released {
+    /// No bytes: whoever has nothing to release needs no leave.
+    #[must_use]
+    pub fn none() -> Self {
+        Self(Bytes::new())
+    }
     /// The bytes, for the wire.
     #[must_use]
     pub fn into_bytes(self) -> Bytes {

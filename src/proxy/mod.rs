@@ -1,6 +1,597 @@
 //! One exchange, top to bottom. Start at [`Proxy::handle`].
+//!
+//! ```text
+//! admit ──> cross request ──> (record) ──> send ──> cross response ──> (record) ──> answer ──> finish
+//!   └────────────┴───────────────┴───────────┴────────────┴───────────────┴──> refuse
+//! ```
+//!
+//! Not here: what a policy means (`policy`, `json`), what a token is (`vault`), how connections are kept (`http`). A later step
+//! takes what proves the earlier one: [`admission::Admitted`], `Released`, a receipt inside [`exchange::Exchange`].
 
+pub mod admission;
+pub mod exchange;
 pub mod headers;
 pub mod limits;
+pub mod passage;
 pub mod refuse;
+pub mod snapshot;
+pub mod tag;
 pub mod upstream;
+
+use std::collections::BTreeMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use ::http::request::Parts;
+use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, response};
+use arc_swap::ArcSwap;
+use hyper::body::Incoming;
+use tokio::sync::{Semaphore, oneshot};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use crate::clock::{Clock, Time};
+use crate::crossing::bind::BoundLeg;
+use crate::crossing::head::HeadCrossing;
+use crate::crossing::{Released, head::ReleasedHead};
+use crate::http::body::{self, Outgoing, Writer};
+use crate::http::coding;
+use crate::http::listener::{Peer, Service};
+use crate::http::problem::EXCHANGE_HEADER;
+use crate::ids::{Direction, ExchangeId, Leg, UpstreamId};
+use crate::ledger::Ledger;
+use crate::registry::set::PolicySet;
+use crate::telemetry::Metrics;
+use crate::telemetry::meters::RouteMetrics;
+use crate::verdict::{Outcome, Refusal};
+use admission::Admitted;
+use exchange::{Exchange, Facts};
+use limits::Limits;
+use passage::{Collected, Passage};
+use snapshot::Snapshot;
+use tag::Tagger;
+use upstream::{Answered, Upstream};
+
+/// What our requests to partners say we are.
+const USER_AGENT: HeaderValue = HeaderValue::from_static("tidegate");
+
+/// The codings in which a partner may answer us: a body that crosses the open net is worth packing. Our own upstreams are
+/// near, and are asked for none: undoing a coding costs more than the bytes.
+const PARTNER_CODINGS: HeaderValue = HeaderValue::from_static("gzip, br, zstd, deflate");
+const NO_CODING: HeaderValue = HeaderValue::from_static("identity");
+
+/// Everything that exchanges share.
+pub struct Proxy {
+    live: ArcSwap<Snapshot>,
+    upstreams: BTreeMap<UpstreamId, Arc<Upstream>>,
+    limits: Limits,
+    bodies: body::Limits,
+    places: Arc<Semaphore>,
+    ledger: Ledger,
+    metrics: Metrics,
+    /// For exchanges of which no route is known, by direction.
+    nobody: [Arc<RouteMetrics>; 2],
+    tagger: Tagger,
+    clock: Clock,
+    ids: Ids,
+    draining: AtomicBool,
+}
+
+impl std::fmt::Debug for Proxy {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Proxy").field("upstreams", &self.upstreams.keys()).finish_non_exhaustive()
+    }
+}
+
+impl Proxy {
+    /// Puts it together. `exchanges`: most at once.
+    ///
+    /// # Errors
+    /// There is no randomness for the tags' key.
+    pub fn new(
+        set: Arc<PolicySet>,
+        upstreams: BTreeMap<UpstreamId, Arc<Upstream>>,
+        bodies: body::Limits,
+        exchanges: usize,
+        ledger: Ledger,
+        metrics: Metrics,
+        clock: Clock,
+    ) -> Result<Self, String> {
+        let limits = Limits::new(clock.clone());
+        let live = Snapshot::new(set, &limits, &metrics, |name| upstreams.get(name).cloned());
+        Ok(Self {
+            live: ArcSwap::from_pointee(live),
+            upstreams,
+            limits,
+            bodies,
+            places: Arc::new(Semaphore::new(exchanges.clamp(1, Semaphore::MAX_PERMITS))),
+            ledger,
+            nobody: [Direction::Inbound, Direction::Outbound].map(|direction| metrics.route(None, None, direction)),
+            metrics,
+            tagger: Tagger::new()?,
+            clock,
+            ids: Ids::default(),
+            draining: AtomicBool::new(false),
+        })
+    }
+
+    /// Puts a new set of policies in force for exchanges that begin from now on.
+    pub fn adopt(&self, set: Arc<PolicySet>) {
+        let live = Snapshot::new(set, &self.limits, &self.metrics, |name| self.upstreams.get(name).cloned());
+        self.live.store(Arc::new(live));
+    }
+
+    /// From now on every new exchange is refused; open ones go on.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    /// One exchange. It runs in a task of its own, which a caller who hangs up cannot cut between release and record.
+    pub async fn handle(
+        self: &Arc<Self>,
+        peer: Arc<Peer>,
+        direction: Direction,
+        request: Request<Incoming>,
+    ) -> Response<Outgoing> {
+        let id = self.ids.next(self.clock.now());
+        let (give, given) = oneshot::channel();
+        let proxy = Arc::clone(self);
+        tokio::spawn(async move { proxy.run(id, &peer, direction, request, give).await });
+        given.await.unwrap_or_else(|_| refuse::broken(id))
+    }
+
+    async fn run(
+        &self,
+        id: ExchangeId,
+        peer: &Peer,
+        direction: Direction,
+        request: Request<Incoming>,
+        give: oneshot::Sender<Response<Outgoing>>,
+    ) {
+        let [inbound, outbound] = &self.nobody;
+        let nobody = if direction == Direction::Inbound { inbound } else { outbound };
+        let in_flight = self.metrics.begin();
+        let mut exchange =
+            Exchange::open(id, direction, self.clock.clone(), self.ledger.clone(), Arc::clone(nobody), in_flight);
+        let mut answer = Answer { give: Some(give), id, coding: None, version: request.version() };
+        let outcome = match self.exchange(&mut exchange, peer, request, &mut answer).await {
+            Ok(outcome) => outcome,
+            Err(refusal) => {
+                let outcome = if exchange.answered { Outcome::Cut } else { Outcome::Refused };
+                if !exchange.answered {
+                    let response = refuse::problem(&refusal).into_response(id);
+                    exchange.status = response.status().as_u16();
+                    let _ = answer.give(response);
+                }
+                exchange.refusal = Some(refusal);
+                outcome
+            }
+        };
+        exchange.finish(outcome);
+    }
+
+    /// The way of one exchange. An error after the answer was begun cuts it.
+    async fn exchange(
+        &self,
+        exchange: &mut Exchange,
+        peer: &Peer,
+        request: Request<Incoming>,
+        answer: &mut Answer,
+    ) -> Result<Outcome, Refusal> {
+        if self.draining.load(Ordering::Relaxed) {
+            return Err(Refusal::Draining);
+        }
+        let _place = self.places.try_acquire().map_err(|_| Refusal::Overloaded)?;
+        let (head, body) = request.into_parts();
+        let snapshot = self.live.load_full();
+        let admitted = admission::admit(&snapshot, peer, &head, exchange.now, exchange)?;
+        let sent = self.forward(exchange, &snapshot, &admitted, &head, body).await?;
+        answer.coding = head.headers.get(header::ACCEPT_ENCODING).cloned();
+        self.answer(exchange, &admitted, &head, sent, answer).await
+    }
+
+    /// The request's half: crosses, records where it discloses, sends.
+    async fn forward(
+        &self,
+        exchange: &mut Exchange,
+        snapshot: &Snapshot,
+        admitted: &Admitted,
+        head: &Parts,
+        body: Incoming,
+    ) -> Result<Sent, Refusal> {
+        let (route, upstream) = (&admitted.route.route, &admitted.route.upstream);
+        let leg = &route.request;
+        let discloses = Leg::Request.discloses(exchange.direction);
+        let mut passage = self.passage(body, &head.headers, leg, admitted, self.bodies.idle, exchange.now)?;
+        let released = request_head(exchange.direction, snapshot, admitted, head, exchange.now)?;
+        exchange.request.beside(&released);
+        let collected = passage.collect().await.inspect_err(|_| passage.tell(&mut exchange.request))?;
+        let (target, mut headers) = released.into_parts();
+        if let Some(media) = passage.media() {
+            headers.insert(header::CONTENT_TYPE, media);
+        }
+        if discloses {
+            headers.insert(header::USER_AGENT, USER_AGENT);
+            headers.insert(header::ACCEPT_ENCODING, PARTNER_CODINGS);
+            // The record is kept open until it is known whether anything left: an upstream may be down.
+            exchange.record_open().await?;
+        } else {
+            headers.insert(header::ACCEPT_ENCODING, NO_CODING);
+        }
+        let method = head.method.clone();
+        let sent = match collected {
+            Collected::Whole(released) => {
+                passage.tell(&mut exchange.request);
+                let body = Outgoing::full(released.into_bytes());
+                let answered = upstream.send(method, &target, headers, body, Some(upstream.response())).await;
+                answered.map(|answered| Sent { answered, pump: None })
+            }
+            Collected::Part(first) => {
+                let (writer, body) = Outgoing::stream();
+                let mut pump = Pump::start(passage, first, writer);
+                let answered = pump.send(upstream, upstream.send(method, &target, headers, body, None)).await;
+                if let Err(refusal) = answered {
+                    // What was handed on is told even so.
+                    pump.stop(&mut exchange.request).await;
+                    exchange.close(Outcome::Cut);
+                    return Err(refusal);
+                }
+                answered.map(|answered| Sent { answered, pump: Some(pump) })
+            }
+        };
+        if discloses {
+            match &sent {
+                Ok(Sent { pump: Some(_), .. }) => {}
+                // Nothing was sent where there was no connection. Where there was one, it may have been.
+                Err(Refusal::UpstreamUnreachable | Refusal::Overloaded | Refusal::PathNotNormal) => {
+                    exchange.close(Outcome::Refused);
+                }
+                Ok(_) | Err(_) => exchange.close(Outcome::Delivered),
+            }
+        }
+        sent
+    }
+
+    /// The response's half: crosses, records where it discloses, answers.
+    async fn answer(
+        &self,
+        exchange: &mut Exchange,
+        admitted: &Admitted,
+        asked: &Parts,
+        sent: Sent,
+        answer: &mut Answer,
+    ) -> Result<Outcome, Refusal> {
+        let Sent { answered: Answered { response, place }, pump } = sent;
+        let (head, body) = response.into_parts();
+        let result = self.respond(exchange, admitted, asked, head, body, answer).await;
+        drop(place);
+        if let Some(mut pump) = pump {
+            // Whoever has answered in full wants no more of the request.
+            let whole = pump.stop(&mut exchange.request).await;
+            if Leg::Request.discloses(exchange.direction) {
+                exchange.close(if whole { Outcome::Delivered } else { Outcome::Cut });
+            }
+        }
+        result
+    }
+
+    async fn respond(
+        &self,
+        exchange: &mut Exchange,
+        admitted: &Admitted,
+        asked: &Parts,
+        head: response::Parts,
+        body: Incoming,
+        answer: &mut Answer,
+    ) -> Result<Outcome, Refusal> {
+        let route = &admitted.route.route;
+        let discloses = Leg::Response.discloses(exchange.direction);
+        let status = head.status;
+        // We asked for no part, no change of protocol and under no condition: such an answer is to another question.
+        if status.is_informational() || [StatusCode::NOT_MODIFIED, StatusCode::PARTIAL_CONTENT].contains(&status) {
+            return Err(Refusal::UpstreamMalformed);
+        }
+        if !headers::singletons(&head.headers) {
+            return Err(Refusal::UpstreamMalformed);
+        }
+        let failed = status.is_client_error() || status.is_server_error();
+        let leg = match (&route.error, failed) {
+            (Some(leg), true) => {
+                exchange.response.error = true;
+                leg
+            }
+            (None, true) => return self.answer_error(exchange, discloses, &head, answer).await,
+            (_, false) => &route.response,
+        };
+        let bodyless =
+            asked.method == Method::HEAD || [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT].contains(&status);
+        let mut passage = if bodyless {
+            Passage::empty(leg, exchange.now)
+        } else {
+            self.passage(body, &head.headers, leg, admitted, admitted.route.upstream.idle(), exchange.now)?
+        };
+        let mut crossing = HeadCrossing::new(leg, exchange.now);
+        crossing.headers(&head.headers, &[], headers::default_response)?;
+        let released = if asked.method == Method::HEAD { crossing.finish_unread() } else { crossing.finish()? };
+        exchange.response.beside(&released);
+        let collected = if asked.method == Method::HEAD {
+            // There is no body in which a rule could miss anything.
+            Collected::Whole(Released::none())
+        } else {
+            passage.collect().await.inspect_err(|_| passage.tell(&mut exchange.response))?
+        };
+        let (_, mut headers) = released.into_parts();
+        if let Some(media) = passage.media() {
+            headers.insert(header::CONTENT_TYPE, media);
+        } else if asked.method == Method::HEAD
+            && let Ok(media) = headers::media_type(&head.headers, &leg.compiled.leg.body, Leg::Response)
+        {
+            headers.insert(header::CONTENT_TYPE, media);
+        }
+        if answer.closed() {
+            // Nobody is there to receive: nothing is released, so there is nothing to record.
+            passage.tell(&mut exchange.response);
+            return Ok(Outcome::Abandoned);
+        }
+        answer.coding = answer.coding.take().filter(|_| passage.coded());
+        match collected {
+            Collected::Whole(body) => {
+                let mut status = status;
+                let mut body = body;
+                if asked.method == Method::GET && status == StatusCode::OK && discloses {
+                    let tag = self.tagger.tag(&admitted.partner.partner, &body);
+                    if tag::known(&asked.headers, &tag) {
+                        status = StatusCode::NOT_MODIFIED;
+                        body = Released::none();
+                        headers.remove(header::CONTENT_TYPE);
+                    }
+                    headers.insert(header::ETAG, tag);
+                }
+                passage.tell(&mut exchange.response);
+                if status == StatusCode::NOT_MODIFIED {
+                    exchange.response.bytes_out = 0;
+                }
+                if discloses {
+                    exchange.record_whole(status.as_u16()).await?;
+                }
+                exchange.status = status.as_u16();
+                exchange.answered = true;
+                Ok(answer.whole(status, headers, body))
+            }
+            Collected::Part(first) => {
+                // A receiver that knows no framing but the end of the connection would take a part for the whole.
+                if answer.version < Version::HTTP_11 {
+                    passage.tell(&mut exchange.response);
+                    return Err(Refusal::BodyTooLarge { leg: Leg::Response });
+                }
+                if discloses {
+                    exchange.record_open().await?;
+                }
+                exchange.status = status.as_u16();
+                exchange.answered = true;
+                let writer = answer.stream(status, headers);
+                let streamed = stream(&mut passage, first, writer).await;
+                passage.tell(&mut exchange.response);
+                streamed
+            }
+        }
+    }
+
+    /// An error status and nothing else of what upstream said.
+    async fn answer_error(
+        &self,
+        exchange: &mut Exchange,
+        discloses: bool,
+        head: &response::Parts,
+        answer: &mut Answer,
+    ) -> Result<Outcome, Refusal> {
+        if discloses {
+            exchange.record_whole(head.status.as_u16()).await?;
+        }
+        let retry = head.headers.get(header::RETRY_AFTER).and_then(headers::retry_seconds);
+        let allow = head.headers.get(header::ALLOW);
+        let allow = allow.filter(|value| headers::default_response(&header::ALLOW, value).is_some());
+        let allow = allow.and_then(|value| value.to_str().ok()).map(str::to_owned);
+        exchange.status = head.status.as_u16();
+        exchange.answered = true;
+        Ok(answer.give(refuse::error_status(head.status, retry, allow).into_response(exchange.id)))
+    }
+
+    fn passage(
+        &self,
+        body: Incoming,
+        headers: &HeaderMap,
+        leg: &Arc<BoundLeg>,
+        admitted: &Admitted,
+        idle: std::time::Duration,
+        now: Time,
+    ) -> Result<Passage, Refusal> {
+        let limits = &admitted.partner.partner.limits;
+        let body_bytes = limits.body_bytes.unwrap_or(self.bodies.body_bytes);
+        let bodies = body::Limits { body_bytes, idle, ..self.bodies };
+        Passage::open(body, headers, leg, bodies, limits.atomic_bytes, now)
+    }
+}
+
+/// What stands beside the request's body.
+fn request_head(
+    direction: Direction,
+    snapshot: &Snapshot,
+    admitted: &Admitted,
+    head: &Parts,
+    now: Time,
+) -> Result<ReleasedHead, Refusal> {
+    let route = &admitted.route.route;
+    let mut crossing = HeadCrossing::new(&route.request, now);
+    let outbound = direction == Direction::Outbound;
+    crossing.path(&route.path, &admitted.captures, outbound)?;
+    crossing.query(&admitted.query)?;
+    let exclude = if outbound { &[][..] } else { &snapshot.credentials };
+    crossing.headers(&head.headers, exclude, |name, value| headers::default_request(name, value, outbound))?;
+    crossing.finish()
+}
+
+/// A request that was sent, its answer, and what may still be on its way.
+struct Sent {
+    answered: Answered,
+    pump: Option<Pump>,
+}
+
+/// Hands on the rest of a request's body while the answer is waited for.
+struct Pump {
+    task: JoinHandle<(Passage, Result<Outcome, Refusal>)>,
+    ended: Option<(Passage, Result<Outcome, Refusal>)>,
+}
+
+impl Drop for Pump {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Pump {
+    fn start(mut passage: Passage, first: Released, writer: Writer) -> Self {
+        let task = tokio::spawn(async move {
+            let result = stream(&mut passage, first, writer).await;
+            (passage, result)
+        });
+        Self { task, ended: None }
+    }
+
+    /// Waits for the answer, which has its time from the moment when the request is whole.
+    async fn send(
+        &mut self,
+        upstream: &Upstream,
+        sending: impl Future<Output = Result<Answered, Refusal>>,
+    ) -> Result<Answered, Refusal> {
+        let mut sending = std::pin::pin!(sending);
+        tokio::select! {
+            biased;
+            answered = &mut sending => return answered,
+            ended = &mut self.task => self.ended = ended.ok(),
+        }
+        match &self.ended {
+            Some((_, Ok(_))) => {}
+            Some((_, Err(refusal))) => return Err(refusal.clone()),
+            None => return Err(Refusal::Overloaded),
+        }
+        timeout(upstream.response(), sending).await.unwrap_or(Err(Refusal::UpstreamSlow))
+    }
+
+    /// Ends it. True if everything had been handed on.
+    async fn stop(&mut self, facts: &mut Facts) -> bool {
+        if self.ended.is_none() {
+            if !self.task.is_finished() {
+                self.task.abort();
+            }
+            self.ended = (&mut self.task).await.ok();
+        }
+        let Some((passage, result)) = &self.ended else { return false };
+        passage.tell(facts);
+        matches!(result, Ok(Outcome::Delivered))
+    }
+}
+
+/// Hands on a body window by window. An error, or a receiver that has gone, leaves it visibly broken off.
+async fn stream(passage: &mut Passage, first: Released, mut writer: Writer) -> Result<Outcome, Refusal> {
+    let mut next = Some(first);
+    while let Some(released) = next {
+        if writer.write(released.into_bytes()).await.is_err() {
+            return Ok(Outcome::Abandoned);
+        }
+        next = passage.next().await?;
+    }
+    Ok(if writer.finish().await.is_ok() { Outcome::Delivered } else { Outcome::Abandoned })
+}
+
+/// The caller, waiting.
+struct Answer {
+    give: Option<oneshot::Sender<Response<Outgoing>>>,
+    id: ExchangeId,
+    /// What codings the caller takes.
+    coding: Option<HeaderValue>,
+    version: Version,
+}
+
+impl Answer {
+    fn closed(&self) -> bool {
+        self.give.as_ref().is_none_or(oneshot::Sender::is_closed)
+    }
+
+    fn give(&mut self, response: Response<Outgoing>) -> Outcome {
+        match self.give.take().map(|give| give.send(response)) {
+            Some(Ok(())) => Outcome::Delivered,
+            Some(Err(_)) | None => Outcome::Abandoned,
+        }
+    }
+
+    fn whole(&mut self, status: StatusCode, headers: HeaderMap, body: Released) -> Outcome {
+        let response = self.response(status, headers, Outgoing::full(body.into_bytes()));
+        // It was recorded as delivered before it was handed over, and from here on it is the connection's.
+        let _ = self.give(response);
+        Outcome::Delivered
+    }
+
+    fn stream(&mut self, status: StatusCode, headers: HeaderMap) -> Writer {
+        let (writer, body) = Outgoing::stream();
+        let response = self.response(status, headers, body);
+        let _ = self.give(response);
+        writer
+    }
+
+    fn response(&self, status: StatusCode, mut headers: HeaderMap, body: Outgoing) -> Response<Outgoing> {
+        let mut body = body;
+        if let Some(coding) = self.coding.as_ref().and_then(|accepted| coding::negotiate(Some(accepted)))
+            && !http_body::Body::is_end_stream(&body)
+        {
+            body = body.coded(coding);
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
+            headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
+        }
+        if let Ok(id) = HeaderValue::from_bytes(&self.id.to_ascii()) {
+            headers.insert(EXCHANGE_HEADER, id);
+        }
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = headers;
+        response
+    }
+}
+
+/// Makes exchange ids: unique without asking the system for randomness each time.
+#[derive(Debug, Default)]
+struct Ids {
+    /// Keyed by the system's randomness when it was made.
+    keys: (RandomState, RandomState),
+    count: AtomicU64,
+}
+
+impl Ids {
+    fn next(&self, now: Time) -> ExchangeId {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        let (high, low) = (self.keys.0.hash_one(count), self.keys.1.hash_one(count));
+        ExchangeId::new(now.0, (u128::from(high) << 64) | u128::from(low))
+    }
+}
+
+/// The proxy as a listener's service: whom the listener faces decides who calls.
+#[derive(Debug)]
+pub struct Door {
+    proxy: Arc<Proxy>,
+    direction: Direction,
+}
+
+impl Door {
+    /// `Inbound` for a listener that faces partners, `Outbound` for one that faces inside.
+    #[must_use]
+    pub fn new(proxy: Arc<Proxy>, direction: Direction) -> Self {
+        Self { proxy, direction }
+    }
+}
+
+impl Service for Door {
+    async fn call(&self, peer: Arc<Peer>, request: Request<Incoming>) -> Response<Outgoing> {
+        self.proxy.handle(peer, self.direction, request).await
+    }
+}

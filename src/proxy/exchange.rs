@@ -1,0 +1,274 @@
+//! What is known of one exchange, and the one place that tells of its end.
+//!
+//! Log line, metrics and the record's `close` are made from the same facts, here, so that they cannot tell three stories. An
+//! exchange that is dropped unfinished (its task was cut) tells of that too. Start at [`Exchange::finish`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::clock::{Clock, Time};
+use crate::crossing::Tally;
+use crate::crossing::head::ReleasedHead;
+use crate::ids::{Direction, ExchangeId, Leg};
+use crate::ledger::entry::{Close, Open};
+use crate::ledger::{Ledger, Receipt};
+use crate::telemetry::InFlight;
+use crate::telemetry::meters::{LegMetrics, RouteMetrics};
+use crate::verdict::{Outcome, Refusal};
+
+use super::snapshot::{LivePartner, LiveRoute};
+
+/// What a leg did.
+#[derive(Debug, Default)]
+pub struct Facts {
+    /// Bytes of the body before the rules, un-coded.
+    pub bytes_in: u64,
+    /// Bytes of the body after the rules, before any coding.
+    pub bytes_out: u64,
+    /// How often each rule decided, beside the body and in it.
+    pub tally: Tally,
+    /// Values that did not fit their rule and were dropped.
+    pub unfit: u64,
+    /// Tokens that came up where they are not turned back.
+    pub foreign: u64,
+    /// Whether the error leg's rules were applied.
+    pub error: bool,
+}
+
+/// One exchange, from its first byte to its last.
+#[derive(Debug)]
+pub struct Exchange {
+    /// Which.
+    pub id: ExchangeId,
+    /// Who calls.
+    pub direction: Direction,
+    /// When it began.
+    pub now: Time,
+    /// Who is on the far side, once that is known.
+    pub partner: Option<Arc<LivePartner>>,
+    /// What for, once that is known.
+    pub route: Option<Arc<LiveRoute>>,
+    /// The status that was answered; 0 until then.
+    pub status: u16,
+    /// Why nothing left, or why it was cut.
+    pub refusal: Option<Refusal>,
+    /// What the request leg did.
+    pub request: Facts,
+    /// What the response leg did.
+    pub response: Facts,
+    /// Whether an answer was begun.
+    pub answered: bool,
+    receipt: Option<Receipt>,
+    ledger: Ledger,
+    nobody: Arc<RouteMetrics>,
+    clock: Clock,
+    start: Duration,
+    finished: bool,
+    _in_flight: InFlight,
+}
+
+impl Exchange {
+    /// Begins. `nobody`: the metrics of exchanges of which no route is known.
+    #[must_use]
+    pub fn open(
+        id: ExchangeId,
+        direction: Direction,
+        clock: Clock,
+        ledger: Ledger,
+        nobody: Arc<RouteMetrics>,
+        in_flight: InFlight,
+    ) -> Self {
+        Self {
+            id,
+            direction,
+            now: clock.now(),
+            partner: None,
+            route: None,
+            status: 0,
+            refusal: None,
+            request: Facts::default(),
+            response: Facts::default(),
+            answered: false,
+            receipt: None,
+            ledger,
+            nobody,
+            start: clock.steady(),
+            clock,
+            finished: false,
+            _in_flight: in_flight,
+        }
+    }
+
+    /// The half of the entry that is written before anything leaves.
+    fn entry(&self) -> Result<Open, Refusal> {
+        // No partner or route, no record; no record, no sharing.
+        let (Some(partner), Some(route)) = (&self.partner, &self.route) else { return Err(Refusal::LedgerUnavailable) };
+        Ok(Open {
+            exchange: self.id,
+            time: self.now,
+            partner: partner.partner.id.clone(),
+            route: Arc::clone(&route.route.pattern),
+            direction: self.direction,
+            leg: self.disclosing(),
+            policy: Arc::clone(&partner.partner.digest),
+        })
+    }
+
+    fn disclosing(&self) -> Leg {
+        match self.direction {
+            Direction::Inbound => Leg::Response,
+            Direction::Outbound => Leg::Request,
+        }
+    }
+
+    /// Records the disclosure before it begins; [`Exchange::close`] or [`Exchange::finish`] records its end.
+    ///
+    /// # Errors
+    /// [`Refusal::LedgerUnavailable`]: then nothing may leave.
+    pub async fn record_open(&mut self) -> Result<(), Refusal> {
+        let receipt = self.ledger.open(self.entry()?).await.map_err(|error| unrecorded(&error))?;
+        self.receipt = Some(receipt);
+        Ok(())
+    }
+
+    /// Records a disclosure whole, before it leaves: its body has passed and will be handed on in one piece.
+    ///
+    /// # Errors
+    /// [`Refusal::LedgerUnavailable`]: then nothing may leave.
+    pub async fn record_whole(&mut self, status: u16) -> Result<(), Refusal> {
+        let facts = match self.disclosing() {
+            Leg::Request => &self.request,
+            Leg::Response => &self.response,
+        };
+        let close = Close {
+            rules: facts.tally.clone(),
+            bytes_in: facts.bytes_in,
+            bytes_out: facts.bytes_out,
+            status,
+            outcome: Outcome::Delivered,
+        };
+        let recorded = self.ledger.record(self.entry()?, close).await;
+        recorded.map(drop).map_err(|error| unrecorded(&error))
+    }
+
+    /// Records the end of a disclosure that was recorded as open. Does nothing where none is.
+    pub fn close(&mut self, outcome: Outcome) {
+        let Some(receipt) = self.receipt.take() else { return };
+        let (facts, status) = match self.disclosing() {
+            Leg::Request => (&self.request, 0),
+            Leg::Response => (&self.response, self.status),
+        };
+        let rules = facts.tally.clone();
+        let close = Close { rules, bytes_in: facts.bytes_in, bytes_out: facts.bytes_out, status, outcome };
+        self.ledger.close(receipt, close);
+    }
+
+    /// The end.
+    pub fn finish(mut self, outcome: Outcome) {
+        self.end(outcome);
+    }
+
+    fn end(&mut self, outcome: Outcome) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        self.close(outcome);
+        let code = self.refusal.as_ref().map(Refusal::code);
+        let elapsed = self.clock.steady().saturating_sub(self.start);
+        let route = self.route.as_ref();
+        route.map_or(&self.nobody, |route| &route.metrics).finish(outcome, code, elapsed);
+        if let Some(route) = route {
+            count(&route.request, &self.request);
+            let error = route.error.as_ref().filter(|_| self.response.error);
+            count(error.unwrap_or(&route.response), &self.response);
+        }
+        self.log(outcome, code, elapsed);
+    }
+
+    /// The record and the metrics tell of what went well; the log tells of it only to those who ask for `debug`.
+    fn log(&self, outcome: Outcome, code: Option<&'static str>, elapsed: Duration) {
+        macro_rules! line {
+            ($level:ident, $message:literal) => {
+                tracing::$level!(
+                    target: "tidegate",
+                    exchange = %self.id,
+                    partner = self.partner.as_ref().map(|partner| partner.partner.id.as_str()),
+                    route = self.route.as_ref().map(|route| &*route.route.pattern),
+                    direction = self.direction.as_str(),
+                    outcome = outcome.as_str(),
+                    code,
+                    status = self.status,
+                    rule = self.rule(),
+                    location = self.location(),
+                    bytes_in = self.request.bytes_in + self.response.bytes_in,
+                    bytes_out = self.request.bytes_out + self.response.bytes_out,
+                    elapsed_ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
+                    $message
+                )
+            };
+        }
+        let foreign = self.request.foreign + self.response.foreign;
+        if foreign > 0 {
+            // A token of ours that comes back from where it was not sent: the data has travelled.
+            tracing::warn!(
+                target: "tidegate",
+                exchange = %self.id,
+                partner = self.partner.as_ref().map(|partner| partner.partner.id.as_str()),
+                route = self.route.as_ref().map(|route| &*route.route.pattern),
+                count = foreign,
+                "foreign tokens came up"
+            );
+        }
+        match (outcome, self.status) {
+            (Outcome::Delivered, _) => line!(debug, "exchange delivered"),
+            (Outcome::Abandoned, _) => line!(info, "exchange abandoned"),
+            (Outcome::Cut, _) => line!(warn, "exchange cut"),
+            (Outcome::Refused, 500..) => line!(warn, "exchange refused"),
+            (Outcome::Refused, _) => line!(info, "exchange refused"),
+        }
+    }
+
+    fn rule(&self) -> Option<&str> {
+        match self.refusal.as_ref()? {
+            Refusal::TokenNotAccepted { rule, .. } | Refusal::RuleUnmatched { rule, .. } => Some(rule.as_str()),
+            Refusal::RuleFailed { rule, .. } => rule.as_ref().map(|rule| rule.as_str()),
+            _ => None,
+        }
+    }
+
+    fn location(&self) -> Option<&str> {
+        match self.refusal.as_ref()? {
+            Refusal::BodyMalformed { location, .. } => Some(location),
+            _ => None,
+        }
+    }
+}
+
+impl Drop for Exchange {
+    /// An exchange whose task was cut: by the end of a drain, or by a fault of ours.
+    fn drop(&mut self) {
+        self.end(if self.answered { Outcome::Cut } else { Outcome::Abandoned });
+    }
+}
+
+impl Facts {
+    /// Adds what stood beside the body.
+    pub fn beside(&mut self, head: &ReleasedHead) {
+        for (rule, count) in head.tally() {
+            crate::crossing::add(&mut self.tally, rule, *count);
+        }
+        self.unfit += head.unfit();
+        self.foreign += head.foreign();
+    }
+}
+
+fn count(metrics: &LegMetrics, facts: &Facts) {
+    if facts.bytes_in > 0 || !facts.tally.is_empty() {
+        metrics.body(facts.bytes_in, facts.bytes_out, &facts.tally);
+    }
+}
+
+fn unrecorded(error: &crate::ledger::Error) -> Refusal {
+    tracing::error!(target: "tidegate", cause = %error, "the record cannot be written: nothing is shared");
+    Refusal::LedgerUnavailable
+}
