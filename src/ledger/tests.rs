@@ -1,3 +1,5 @@
+//! The record through its front door: receipts, torn tails, one process to a folder.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 

@@ -1,3 +1,5 @@
+//! What is exported, and that it is documented.
+
 use std::time::Duration;
 
 use super::*;
