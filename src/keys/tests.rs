@@ -1,3 +1,5 @@
+//! Keys in a folder, raced for, damaged, loosened and lost.
+
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;

@@ -1,3 +1,5 @@
+//! Tokens through the front door: issued, opened, tampered with.
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Mutex;
 

@@ -1,3 +1,5 @@
+//! Masks and generalizations: what fits, what does not, and that nothing shows more than it may.
+
 use jiff::civil::date as day;
 use proptest::prelude::*;
 

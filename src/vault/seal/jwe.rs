@@ -131,7 +131,7 @@ impl PublicKey {
         let header = BASE64URL_NOPAD.encode(&serde_json::to_vec(&header).map_err(|_| Unsealed)?);
 
         let theirs = UnparsedPublicKey::new(self.curve.algorithm(), &self.point);
-        let key = agree_ephemeral(own, theirs, Unsealed, |shared| Ok(concat_kdf(shared, b"A256GCM", b"", b"")))?;
+        let key = agree_ephemeral(own, theirs, Unsealed, |shared| Ok(concat_kdf(shared, b"A256GCM", b"", b"", 256)))?;
         let key = UnboundKey::new(&AES_256_GCM, key.as_slice()).map_err(|_| Unsealed)?;
         let mut iv = [0; 12];
         getrandom::fill(&mut iv).map_err(|_| Unsealed)?;
@@ -175,13 +175,13 @@ fn coordinate(name: &str, text: Option<&str>) -> Result<[u8; COORDINATE_LEN], St
         .ok_or_else(|| format!("`{name}` is not {COORDINATE_LEN} bytes in base64url without padding"))
 }
 
-/// The one-step key derivation of NIST SP 800-56A with SHA-256, as RFC 7518 (section 4.6.2) uses it, for a key of 256 bits: one
-/// hash is enough. The names are short (they have 32-bit lengths).
-pub(super) fn concat_kdf(shared: &[u8], algorithm: &[u8], apu: &[u8], apv: &[u8]) -> Zeroizing<[u8; 32]> {
+/// The one-step key derivation of NIST SP 800-56A with SHA-256, as RFC 7518 (section 4.6.2) uses it, for a key of up to 256 bits:
+/// one hash is enough, and a shorter key is its beginning. The names are short (they have 32-bit lengths).
+pub(super) fn concat_kdf(shared: &[u8], algorithm: &[u8], apu: &[u8], apv: &[u8], bits: u32) -> Zeroizing<[u8; 32]> {
     let mut hash = Sha256::new().chain_update(1u32.to_be_bytes()).chain_update(shared);
     for part in [algorithm, apu, apv] {
         hash.update((part.len() as u32).to_be_bytes());
         hash.update(part);
     }
-    Zeroizing::new(hash.chain_update(256u32.to_be_bytes()).finalize().into())
+    Zeroizing::new(hash.chain_update(bits.to_be_bytes()).finalize().into())
 }
