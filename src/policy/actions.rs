@@ -7,7 +7,7 @@ use crate::ids::Shape;
 use super::codes;
 use super::route::encode_segment;
 use super::rule::{Action, Generalize, Locator, Mask};
-use super::source::{Report, Section, Text, list, quote, suggest};
+use super::source::{Report, Section, Text, list, near, quote};
 
 /// Every action's name, laxest first.
 pub const ACTIONS: &[&str] =
@@ -75,14 +75,13 @@ pub fn action(report: &mut Report<'_>, rule: &Section<'_, '_>, locator: Option<&
     }
     let verb = rule.text(report, "do")?;
     if !ACTIONS.contains(&verb.value) {
-        let near = match verb.value {
-            "remove" | "delete" | "strip" | "redact" | "deny" => Some("drop"),
-            "allow" | "pass" => Some("keep"),
-            "hash" => Some("pseudonymize"),
-            other => suggest(other, ACTIONS),
+        let meant = match verb.value {
+            "remove" | "delete" | "strip" | "redact" | "deny" => "drop",
+            "allow" | "pass" => "keep",
+            "hash" => "pseudonymize",
+            other => other,
         };
-        let help =
-            near.map_or_else(|| format!("actions are {}", list(ACTIONS)), |near| format!("did you mean `{near}`?"));
+        let help = near(meant, ACTIONS, "actions");
         report.error_with(
             codes::UNKNOWN_ACTION,
             verb.span,
@@ -219,8 +218,7 @@ pub fn shape(report: &mut Report<'_>, rule: &Section<'_, '_>) -> Option<Option<S
             None
         }
         other => {
-            let help = suggest(other, SHAPES)
-                .map_or_else(|| format!("shapes are {}", list(SHAPES)), |near| format!("did you mean `{near}`?"));
+            let help = near(other, SHAPES, "shapes");
             let message = format!("{}: unknown shape {}", rule.name, quote(other));
             report.error_with(codes::BAD_VALUE, text.span, message, help);
             None

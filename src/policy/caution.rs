@@ -113,7 +113,7 @@ fn filters(report: &mut Report<'_>, leg: &Leg, rule: &Rule, path: &Path, name: &
             codes::FILTER_WITHHELD,
             rule.place.span.clone(),
             format!(
-                "rule `{}`: its filter reads {}, which does not leave in clear on {name}: which elements match tells it",
+                "rule `{}`: its filter reads {}, which does not leave in clear on `{name}`: which elements match tells it",
                 rule.id,
                 quote(&spell(&read))
             ),

@@ -29,6 +29,7 @@ codes! {
     HOST_TWICE = "P019", "a host that names two partners";
     DOMAIN_TAKEN = "P020", "a token domain that is another partner's own";
     PLACEHOLDER = "P021", "a digest that no key has";
+    BAD_DIGEST = "P022", "a digest that is none";
 
     BAD_MATCH = "P030", "a route that cannot be read";
     ROUTES_CLASH = "P031", "two routes that match the same request";
@@ -62,4 +63,5 @@ codes! {
     NEVER_ISSUED = "P062", "a reveal for which no token is issued";
 
     UPSTREAM_UNKNOWN = "P070", "an upstream that the settings do not have";
+    FILE_UNREADABLE = "P071", "a named file that cannot be read";
 }

@@ -1,10 +1,13 @@
 //! What is wrong with a policy file: code, place, message, help.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
+
+use super::codes;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,8 +50,10 @@ impl Diagnostic {
             Severity::Warning => Level::WARNING,
             Severity::Error => Level::ERROR,
         };
-        let snippet =
-            Snippet::source(text).path(self.file.as_ref()).annotation(AnnotationKind::Primary.span(self.excerpt(text)));
+        let excerpt = self.excerpt(text);
+        let text = if self.code == codes::BAD_DIGEST { blank(text, &excerpt) } else { Cow::Borrowed(text) };
+        let annotation = AnnotationKind::Primary.span(excerpt);
+        let snippet = Snippet::source(text).path(self.file.as_ref()).annotation(annotation);
         let group = level.primary_title(self.message.as_str()).id(self.code).element(snippet);
         let group = match &self.help {
             Some(help) => group.element(Level::HELP.message(help.as_str())),
@@ -66,6 +71,13 @@ impl Diagnostic {
         let first = shown.lines().next().unwrap_or_default();
         start..start + first.trim_end().len()
     }
+}
+
+/// The text with stars instead of what may be a secret.
+fn blank<'t>(text: &'t str, range: &Range<usize>) -> Cow<'t, str> {
+    let (before, after) = (text.get(..range.start), text.get(range.end..));
+    let stars = "*".repeat(range.len());
+    Cow::Owned(format!("{}{stars}{}", before.unwrap_or_default(), after.unwrap_or_default()))
 }
 
 /// Line and column of a byte, both from 1; columns count characters.

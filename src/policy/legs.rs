@@ -8,7 +8,7 @@ use crate::json::automaton::Otherwise;
 use super::route::Template;
 use super::rule::{BodyKind, Identify, Leg, Locator, Route};
 use super::rules::{Around, REVEAL_KEYS, RULE_KEYS};
-use super::source::{Report, Section, Text, list, quote, suggest};
+use super::source::{Report, Section, Text, list, near, quote};
 use super::{caution, clash, codes, headers, partner, rules};
 
 /// What a route may say.
@@ -201,7 +201,7 @@ fn leg<'a>(report: &mut Report<'_>, section: &Section<'_, '_>, around: &dyn Fn(b
     };
     clash::check(report, &leg);
     if around.discloses() {
-        caution::check(report, &leg, &section.name);
+        caution::check(report, &leg, around.name);
     }
     whole.then_some(leg)
 }
@@ -249,8 +249,7 @@ fn body(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<BodyKind> 
             None
         }
         other => {
-            let help = suggest(other, KINDS)
-                .map_or_else(|| format!("bodies are {}", list(KINDS)), |near| format!("did you mean `{near}`?"));
+            let help = near(other, KINDS, "bodies");
             let message = format!("{}: unknown kind of body {}", section.name, quote(other));
             report.error_with(codes::BAD_VALUE, text.span, message, help);
             None

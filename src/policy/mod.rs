@@ -11,6 +11,7 @@ pub mod codes;
 pub mod compile;
 pub mod diagnostic;
 pub mod explain;
+pub mod format;
 pub mod headers;
 pub mod legs;
 pub mod lint;

@@ -159,7 +159,6 @@ fn written(receiving: &LegOf<'_>, legs: &[LegOf<'_>], found: &mut Vec<Diagnostic
                 );
                 let help = "add a `reveal` for that path, or `default = \"drop\"` with a list of what may come in";
                 found.push(complaint(codes::CLEAR_WRITE, Severity::Warning, &receiving.route.place, message, help));
-                return;
             }
         }
     }

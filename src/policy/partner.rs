@@ -9,7 +9,7 @@ use crate::ids::{DomainId, PartnerId};
 
 use super::codes;
 use super::rule::{Agreement, ApiKey, ClientCertificate, CredentialKind, Identify, Jwt, Limits, Partner, Rate};
-use super::source::{Report, Section, Text, list, quote, suggest};
+use super::source::{Report, Section, Text, list, near, quote};
 
 /// What `[partner]` may say.
 pub const PARTNER_KEYS: &[&str] = &["id", "name", "countries", "purpose", "hosts", "domain"];
@@ -146,10 +146,7 @@ pub fn identify(report: &mut Report<'_>, section: &Section<'_, '_>) -> Identify 
             "jwt" => CredentialKind::Jwt,
             other => {
                 let kinds = ["client_certificate", "api_key", "jwt"];
-                let help = suggest(other, &kinds).map_or_else(
-                    || format!("kinds of credential are {}", list(&kinds)),
-                    |near| format!("did you mean `{near}`?"),
-                );
+                let help = near(other, &kinds, "kinds of credential");
                 let message = format!("`require`: unknown kind of credential {}", quote(other));
                 report.error_with(codes::REQUIRE_UNKNOWN, text.span, message, help);
                 continue;
@@ -233,9 +230,9 @@ fn api_key(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<ApiKey>
                 "put in the partner's: `printf %s KEY | sha256sum`",
             ),
             Some(digest) => sha256.push(digest),
-            // Never the word itself: it may be the key.
+            // Never the word itself, also not in the excerpt: it may be the key.
             None => report.error_with(
-                codes::BAD_VALUE,
+                codes::BAD_DIGEST,
                 text.span,
                 "`api_key`: `sha256` must be 64 hexadecimal digits",
                 "make it with `printf %s KEY | sha256sum`; the key itself does not belong in this file",

@@ -40,6 +40,18 @@ impl Policy {
         self.routes.iter().rev().map(|route| (&route.upstream, route)).collect()
     }
 
+    /// The files that it names, as written, with the place of each.
+    pub fn files(&self) -> Vec<(&std::path::Path, &Place)> {
+        let certificate = self.identify.client_certificate.as_ref();
+        let ca = certificate.map(|certificate| (certificate.ca.as_path(), &self.places.client_certificate));
+        let jwks = self.identify.jwt.as_ref().map(|jwt| (jwt.jwks.as_path(), &self.places.jwt));
+        let keys = self.legs().flat_map(|on| &on.leg.rules).filter_map(|rule| match &rule.action {
+            Action::Encrypt { to } => Some((to.as_path(), &rule.place)),
+            _ => None,
+        });
+        ca.into_iter().chain(jwks).chain(keys).collect()
+    }
+
     /// All legs that the file has, with their routes.
     pub fn legs(&self) -> impl Iterator<Item = LegOf<'_>> {
         self.routes.iter().flat_map(|route| {

@@ -7,7 +7,7 @@ use crate::ids::{Category, Direction, Leg, RuleId};
 use crate::json::path::{Path, Selector};
 
 use super::rule::{Action, Identify, Locator, Plain, Reveal, Rule};
-use super::source::{Report, Section, Text, list, quote, suggest};
+use super::source::{Report, Section, Text, list, near, quote};
 use super::{actions, codes, headers, partner};
 
 /// What a rule may say.
@@ -285,11 +285,7 @@ fn capture(report: &mut Report<'_>, text: &Text<'_>, around: &Around<'_>) -> Opt
         return Some(Locator::Capture(text.value.to_owned()));
     }
     let names: Vec<&str> = captures.iter().map(String::as_str).collect();
-    let help = match suggest(text.value, &names) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None if names.is_empty() => "the route has none".into(),
-        None => format!("its captures are {}", list(&names)),
-    };
+    let help = near(text.value, &names, "captures");
     let message = format!("capture {} is not in the route", quote(text.value));
     report.error_with(codes::CAPTURE_UNKNOWN, text.span.clone(), message, help);
     None

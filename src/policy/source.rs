@@ -145,10 +145,7 @@ impl<'a, 'i> Section<'a, 'i> {
         for key in table.keys() {
             let word: &str = key.get_ref();
             if !known.contains(&word) {
-                let help = match suggest(word, known) {
-                    Some(near) => format!("did you mean `{near}`?"),
-                    None => format!("keys are {}", list(known)),
-                };
+                let help = near(word, known, "keys");
                 report.error_with(codes::UNKNOWN_KEY, key.span(), format!("{name}: unknown key {}", quote(word)), help);
             }
         }
@@ -467,6 +464,15 @@ pub fn suggest<'w>(word: &str, words: &[&'w str]) -> Option<&'w str> {
     let near = words.iter().map(|candidate| (distance(&word, candidate), *candidate)).min_by_key(|pair| pair.0)?;
     let allowed = (near.1.chars().count().max(word.chars().count()) / 3).clamp(1, 3);
     (near.0 <= allowed && word.chars().count() < 80).then_some(near.1)
+}
+
+/// A remedy for an unknown word: the nearest known one, or all of them.
+pub fn near(word: &str, words: &[&str], what: &str) -> String {
+    match suggest(word, words) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if words.is_empty() => format!("there are no {what}"),
+        None => format!("{what} are {}", list(words)),
+    }
 }
 
 /// Edit distance with swaps of neighbours (optimal string alignment).

@@ -92,7 +92,7 @@ fn all_faults_of_the_toml_come_at_once() {
 #[test]
 fn no_key_is_quoted_in_a_complaint_about_its_digest() {
     let text = HEAD.replace("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", "hunter2");
-    assert_eq!(complaints(&text), ["P006 13:45 `api_key`: `sha256` must be 64 hexadecimal digits"]);
+    assert_eq!(complaints(&text), ["P022 13:45 `api_key`: `sha256` must be 64 hexadecimal digits"]);
 }
 
 #[test]
