@@ -53,7 +53,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("jsonpath_rust", &["json/path.rs"]),
     ("serde_json_path", &["json/path"]),
     ("governor", &["proxy/limits.rs"]),
-    ("rcgen", &["cli/demo", "http/tests", "proxy/tests"]),
+    ("rcgen", &["http/testing", "cli/demo", "http/tests", "proxy/tests"]),
     ("notify", &["registry"]),
     ("prometheus_client", &["telemetry", "admin/"]),
     ("jsonwebtoken", &["registry/"]),

@@ -18,9 +18,6 @@ use tokio::time::{Instant, Sleep};
 use super::codec::{Apply, Failed, Pulled, Undo};
 use super::coding::Coding;
 
-#[cfg(test)]
-mod tests;
-
 /// What a body may cost on the way in.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
@@ -432,3 +429,6 @@ impl Writer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("receiver gone")]
 pub struct Gone;
+
+#[cfg(test)]
+mod tests;

@@ -25,9 +25,6 @@ use super::connection::{Agreed, Protocols, Stop, serve};
 use super::trust::Identity;
 use super::{pem, trust};
 
-#[cfg(test)]
-mod tests;
-
 /// One listener's checked settings.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -338,3 +335,6 @@ fn is_of_connection(error: &std::io::Error) -> bool {
         Kind::ConnectionAborted | Kind::ConnectionReset | Kind::ConnectionRefused | Kind::Interrupted
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,3 +1,5 @@
+//! Bodies through their front door: codings, limits, waiting, breaking off.
+
 use std::collections::VecDeque;
 
 use proptest::prelude::*;
@@ -279,7 +281,7 @@ fn each_wait_has_its_own_time() {
         let mut reader = Reader::new(outgoing, &[], Limits { idle: Duration::from_millis(600), ..ROOMY });
         let feed = async {
             for _ in 0..4 {
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                let _ = tokio::time::timeout(Duration::from_millis(200), std::future::pending::<()>()).await;
                 writer.write(Bytes::from_static(b"x")).await.unwrap();
             }
             std::future::pending::<()>().await;

@@ -1,3 +1,5 @@
+//! Listeners over real sockets: protocols, limits, certificates, drain, reload.
+
 use std::future::{Future, pending};
 use std::pin::Pin;
 
@@ -240,12 +242,12 @@ async fn peers_that_do_not_say_what_they_want_are_cut() {
 
 #[tokio::test]
 async fn a_head_that_drips_is_cut_although_something_always_comes() {
-    let listener = echo(plain(ConnectionLimits { head: SHORT, ..LIMITS })).await;
+    let listener = echo(plain(ConnectionLimits { head: SHORT, head_bytes: 16 << 20, ..LIMITS })).await;
     let mut stream = TcpStream::connect(listener.address()).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nx: ").await.unwrap();
     let drip = async {
         while stream.write_all(b"a").await.is_ok() {
-            tokio::time::sleep(SHORT / 10).await;
+            tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(PATIENCE, drip).await.expect("cut");
@@ -266,7 +268,7 @@ async fn an_exchange_may_take_longer_than_the_limits_between_exchanges() {
     let limits = ConnectionLimits { idle: SHORT, head: SHORT, ..LIMITS };
     let listener = start(plain(limits), |_, _| {
         Box::pin(async {
-            tokio::time::sleep(SHORT * 4).await;
+            let _ = tokio::time::timeout(SHORT * 4, pending::<()>()).await;
             text("late")
         })
     })
@@ -301,19 +303,17 @@ async fn a_peer_that_does_not_read_is_cut_and_the_writer_hears_so() {
 #[tokio::test]
 async fn connections_over_the_limit_wait_for_their_turn() {
     let listener = echo(plain(ConnectionLimits { connections: 1, ..LIMITS })).await;
-    let mut first = TcpStream::connect(listener.address()).await.unwrap();
-    first.write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
-    let mut one = [0; 1];
-    first.read_exact(&mut one).await.unwrap();
-    let second = raw(listener.address(), b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n");
-    let mut second = std::pin::pin!(second);
-    tokio::select! {
-        biased;
-        _ = &mut second => panic!("served beside the first"),
-        () = tokio::time::sleep(SHORT) => {}
+    let stream = TcpStream::connect(listener.address()).await.unwrap();
+    let (mut send, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let connection = tokio::spawn(connection);
+    let second = tokio::spawn(raw(listener.address(), GET));
+    for _ in 0..50 {
+        send.ready().await.unwrap();
+        assert_eq!(body(send.send_request(get()).await.unwrap()).await, "HTTP/1.1 false None");
+        assert!(!second.is_finished(), "served beside the first");
     }
-    drop(first);
-    assert!(second.await.starts_with("HTTP/1.1 200"));
+    connection.abort();
+    assert!(second.await.unwrap().starts_with("HTTP/1.1 200"));
 }
 
 /// Answers when it is told to.
