@@ -1,9 +1,15 @@
-//! All paths of a leg as one machine.
+//! All paths of a leg as one machine: what goes in.
+//!
+//! What it means that two rules meet is in `decide`, how paths move over a document in `nfa`, how that is made fast in
+//! `dfa`. Start at [`Program::new`].
 
 use std::sync::Arc;
 
 use super::Limits;
+use super::dfa::Machine;
+use super::nfa::{Nfa, Test};
 use super::path::{Class, Path};
+use super::place::is_json;
 
 /// What the engine does with a place. The order of strictness comes from the policy as `rank`.
 #[derive(Clone, Debug, PartialEq)]
@@ -52,8 +58,17 @@ pub enum Otherwise {
 }
 
 /// All selections of a leg, ready to run. Shared by every exchange.
+///
+/// Its states are made when a document first needs them, at most 4 MiB of them; beyond that it goes on without remembering.
 #[derive(Debug)]
-pub struct Program {}
+pub struct Program {
+    pub(super) machine: Machine,
+    pub(super) selections: Vec<Selection>,
+    pub(super) limits: Limits,
+    /// A filter reads `$`, so the body is held before anything is decided.
+    pub(super) holds_body: bool,
+    class: Class,
+}
 
 /// Why a program was not made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,17 +81,42 @@ pub enum ProgramError {
 }
 
 impl Program {
-    /// Compiles the selections.
+    /// Compiles the selections. A constant that is no JSON value is taken for a drop.
+    ///
+    /// # Errors
+    /// [`ProgramError::TooComplex`] where the paths together have more than 32,768 segments.
     pub fn new(selections: Vec<Selection>, otherwise: Otherwise, limits: Limits) -> Result<Self, ProgramError> {
-        let _ = (selections, otherwise, limits);
-        todo!()
+        let mut selections = selections;
+        for selection in &mut selections {
+            // What is no JSON would break the document that it is put into.
+            if matches!(&selection.verb, Verb::Replace(bytes) if !is_json(bytes)) {
+                selection.verb = Verb::Drop;
+            }
+        }
+        let (nfa, names) = Nfa::new(&selections).map_err(|selections| ProgramError::TooComplex { selections })?;
+        let paths = selections.iter().flat_map(|s| std::iter::once(&s.path).chain(&s.except));
+        let class = paths.map(Path::class).max().unwrap_or(Class::Stream);
+        let holds_body = nfa.tests().iter().any(|test| matches!(test, Test::Filter(filter) if filter.reads_root()));
+        Ok(Self { machine: Machine::new(nfa, names, otherwise), selections, limits, holds_body, class })
     }
+
     /// The dearest class among the paths.
+    #[must_use]
     pub fn class(&self) -> Class {
-        todo!()
+        self.class
     }
+
     /// As given to [`Program::new`].
+    #[must_use]
     pub fn selections(&self) -> &[Selection] {
-        todo!()
+        &self.selections
+    }
+
+    /// What a selection puts in place of what it selects.
+    pub(super) fn constant(&self, selection: u32) -> &[u8] {
+        match self.selections.get(selection as usize).map(|s| &s.verb) {
+            Some(Verb::Replace(bytes)) => bytes,
+            _ => b"null",
+        }
     }
 }

@@ -6,12 +6,24 @@
 use std::fmt;
 
 pub mod automaton;
+mod decide;
+mod dfa;
 pub mod filter;
+mod location;
+mod names;
+mod nfa;
 pub mod path;
+mod pending;
+mod place;
+mod plan;
 pub mod regexp;
-pub mod scan;
+mod region;
+mod scan;
+mod skim;
 pub mod tape;
 pub mod text;
+mod trace;
+mod walk;
 pub mod window;
 
 /// What a body may cost. Every limit has a default and a reason.
@@ -19,6 +31,9 @@ pub mod window;
 pub struct Limits {
     /// Nesting of containers. Default 512: deeper than any API's, small enough that the stack of frames is a few KiB.
     pub depth: usize,
+    /// Bytes of names, white space and opening brackets that are held back at one time until it is known whether they stay.
+    /// Default 64 KiB: what a body in good faith holds back is below 1 KiB.
+    pub name_bytes: usize,
     /// Bytes of one value that has to be held to be transformed. Default 64 KiB.
     pub value_bytes: usize,
     /// Bytes of an element or body that has to be held to decide a filter or an index from the end. Default 1 MiB.
@@ -29,7 +44,13 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { depth: 512, value_bytes: 64 << 10, element_bytes: 1 << 20, filter_steps: 4_000_000 }
+        Self {
+            depth: 512,
+            name_bytes: 64 << 10,
+            value_bytes: 64 << 10,
+            element_bytes: 1 << 20,
+            filter_steps: 4_000_000,
+        }
     }
 }
 
@@ -99,6 +120,8 @@ fault_kinds! {
     NulName => "json_nul_name", "a NUL in a member name";
     /// More nesting than the limit.
     Depth => "json_depth", "more nesting than the limit";
+    /// A member's name, with what else is held back until it is known whether it stays, is longer than the limit.
+    NameTooLong => "json_name_too_long", "a member name that is too long";
     /// A value that has to be held to be transformed is longer than the limit.
     ValueTooLong => "json_value_too_long", "a value that is too long to be transformed";
     /// An element that has to be held to decide a rule is longer than the limit.

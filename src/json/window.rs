@@ -1,10 +1,23 @@
 //! Feed bytes, get windows and edits; splice.
+//!
+//! The front of the engine. It keeps the bytes that are not decided yet, checks that they are UTF-8, and writes what was
+//! decided. What is decided, and how, is in `walk` and `place`. Start at [`Rewriter::feed`].
+//!
+//! # Memory
+//! A rewriter holds what was fed since the last splice, and from before at most: what hangs on an open decision (names, separators,
+//! openers; [`super::Limits::name_bytes`], twice where openers wait), a value held for the judge (`value_bytes`), an element or body
+//! held for a filter or an index from the end (`element_bytes`, and its structure: about 40 bytes a value), 56 bytes for each level of
+//! nesting (`depth`). Strings and numbers that are copied or removed pass through however long they are.
 
 use std::ops::Range;
 use std::sync::Arc;
 
-use super::Fault;
 use super::automaton::Program;
+use super::place::is_json;
+use super::scan::Bad;
+use super::trace::Trace;
+use super::walk::{Input, Stage, Walker};
+use super::{Fault, FaultKind};
 
 /// What kind of leaf a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,8 +93,7 @@ pub enum Put {
 pub struct Plan {
     /// In order, never overlapping.
     pub edits: Vec<Edit>,
-    #[allow(dead_code)]
-    arena: Vec<u8>,
+    pub(super) arena: Vec<u8>,
 }
 
 /// Why a splice was not done.
@@ -89,61 +101,201 @@ pub struct Plan {
 pub enum SpliceError {
     /// Fewer or more replacements than [`Put::Later`] edits.
     Count,
+    /// A replacement that is not one JSON value.
+    Value,
 }
 
 /// Runs a program over one document, fed in chunks.
-pub struct Rewriter {}
+pub struct Rewriter {
+    program: Arc<Program>,
+    walker: Walker,
+    plan: Plan,
+    /// The window, and what is held back behind it.
+    buf: Vec<u8>,
+    /// The window's length.
+    window: usize,
+    /// Where the walk goes on.
+    pos: usize,
+    /// So much of `buf` is UTF-8.
+    valid: usize,
+    /// Bytes of the document before `buf`.
+    gone: u64,
+    /// A fault ends it.
+    fault: Option<Fault>,
+}
 
 impl Rewriter {
     /// For one document.
+    #[must_use]
     pub fn new(program: Arc<Program>) -> Self {
-        let _ = program;
-        todo!()
+        Self::with(program, None)
     }
-    /// Keeps a line per leaf for `explain` (slower).
+
+    /// Keeps a line per leaf for `explain` (slower). What leaves is the same.
+    #[must_use]
     pub fn traced(program: Arc<Program>) -> Self {
-        let _ = program;
-        todo!()
+        Self::with(program, Some(Trace::default()))
     }
-    /// Scans and plans the next bytes. After a fault the rewriter is spent.
+
+    fn with(program: Arc<Program>, trace: Option<Trace>) -> Self {
+        let walker = Walker::new(&program, trace);
+        let (plan, buf) = (Plan::default(), Vec::new());
+        Self { program, walker, plan, buf, window: 0, pos: 0, valid: 0, gone: 0, fault: None }
+    }
+
+    /// Scans and plans the next bytes. After a fault the rewriter is spent: the fault comes again, and its window is not
+    /// to be used.
+    ///
+    /// # Errors
+    /// Whatever the document is refused for, up to here.
     pub fn feed(&mut self, chunk: &[u8], judge: &mut dyn Judge) -> Result<(), Fault> {
-        let _ = (chunk, judge);
-        todo!()
+        if let Some(fault) = &self.fault {
+            return Err(fault.clone());
+        }
+        self.buf.extend_from_slice(chunk);
+        let wrong = self.validate();
+        self.walk(false, judge)?;
+        match wrong {
+            Some(at) => Err(self.fail(Bad { kind: FaultKind::Utf8, at })),
+            None => Ok(()),
+        }
     }
+
     /// The document ends here.
+    ///
+    /// # Errors
+    /// As [`Rewriter::feed`].
     pub fn finish(&mut self, judge: &mut dyn Judge) -> Result<(), Fault> {
-        let _ = judge;
-        todo!()
+        if let Some(fault) = &self.fault {
+            return Err(fault.clone());
+        }
+        let at = self.valid;
+        if at < self.buf.len() {
+            return Err(self.fail(Bad { kind: FaultKind::Utf8, at }));
+        }
+        self.walk(true, judge)?;
+        match self.walker.stage {
+            Stage::End => Ok(()),
+            Stage::Value if self.walker.stack.is_empty() => Err(self.fail(Bad { kind: FaultKind::Empty, at })),
+            _ => Err(self.fail(Bad { kind: FaultKind::Truncated, at })),
+        }
     }
+
     /// The bytes in which no edit is left open, and the plan for them. `Put::Later` edits, in order, want a replacement.
+    #[must_use]
     pub fn window(&self) -> (&[u8], &Plan) {
-        todo!()
+        (self.buf.get(..self.window).unwrap_or_default(), &self.plan)
     }
+
     /// Bytes scanned that are not in the window yet (held back), for limits.
+    #[must_use]
     pub fn held_bytes(&self) -> usize {
-        todo!()
+        self.buf.len().saturating_sub(self.window) + self.walker.pending.bytes()
     }
+
     /// Writes the window with its edits to `out` and goes on to the next. `later` gives, for each `Put::Later` in order, the
-    /// bytes to put (one JSON value each); another number of them is an error and writes nothing.
+    /// bytes to put (one JSON value each).
+    ///
+    /// # Errors
+    /// Another number of them, or one that is no JSON value: then nothing is written and the window stays.
     pub fn splice<'l>(&mut self, later: impl Iterator<Item = &'l [u8]>, out: &mut Vec<u8>) -> Result<(), SpliceError> {
-        let _ = (later, out);
-        todo!()
+        let start = out.len();
+        let written = self.write(later, out);
+        if written.is_err() {
+            out.truncate(start);
+            return written;
+        }
+        self.plan.clear();
+        self.buf.drain(..self.window);
+        self.gone += self.window as u64;
+        self.walker.shift(self.window);
+        self.pos = self.pos.saturating_sub(self.window);
+        self.valid = self.valid.saturating_sub(self.window);
+        self.window = 0;
+        Ok(())
     }
-    /// How often each selection was the one that decided, by selection number.
+
+    fn write<'l>(&self, mut later: impl Iterator<Item = &'l [u8]>, out: &mut Vec<u8>) -> Result<(), SpliceError> {
+        let (window, plan) = self.window();
+        out.reserve(window.len());
+        let mut copied = 0;
+        for edit in &plan.edits {
+            out.extend_from_slice(window.get(copied..edit.range.start).unwrap_or_default());
+            copied = edit.range.end;
+            match plan.bytes(&edit.put) {
+                Some(bytes) => out.extend_from_slice(bytes),
+                None => {
+                    let value = later.next().ok_or(SpliceError::Count)?;
+                    if !is_json(value) {
+                        return Err(SpliceError::Value);
+                    }
+                    out.extend_from_slice(value);
+                }
+            }
+        }
+        out.extend_from_slice(window.get(copied..).unwrap_or_default());
+        if later.next().is_some() { Err(SpliceError::Count) } else { Ok(()) }
+    }
+
+    /// How often each selection was the one that decided, by selection number. What a `keep` of the whole keeps counts once,
+    /// at the container that it selects; of a transformation each leaf counts, but no `null`.
+    #[must_use]
     pub fn counts(&self) -> &[u64] {
-        todo!()
+        &self.walker.tally.counts
     }
-    /// How often each selection's path matched a place at all (for `must`).
+
+    /// How often each selection's path matched a place at all (for `must`). Places in what another rule has removed or
+    /// replaced as a whole are not looked at.
+    #[must_use]
     pub fn matched(&self) -> &[u64] {
-        todo!()
+        &self.walker.tally.matched
     }
+
     /// The selection at which the last `FaultKind::Rule` fault came up.
+    #[must_use]
     pub fn failed(&self) -> Option<usize> {
-        todo!()
+        self.walker.tally.failed
     }
+
     /// The lines of a traced run.
     pub fn take_trace(&mut self) -> Vec<TraceLine> {
-        todo!()
+        self.walker.trace.as_mut().map(|trace| std::mem::take(&mut trace.lines)).unwrap_or_default()
+    }
+
+    /// Extends `valid` over the new bytes; gives where they stop being UTF-8. A code point that is cut waits for the rest.
+    fn validate(&mut self) -> Option<usize> {
+        let new = self.buf.get(self.valid..).unwrap_or_default();
+        if simdutf8::basic::from_utf8(new).is_ok() {
+            self.valid = self.buf.len();
+            return None;
+        }
+        let Err(error) = simdutf8::compat::from_utf8(new) else { return None };
+        self.valid += error.valid_up_to();
+        error.error_len().map(|_| self.valid)
+    }
+
+    fn walk(&mut self, end: bool, judge: &mut dyn Judge) -> Result<(), Fault> {
+        let input = Input { buf: self.buf.get(..self.valid).unwrap_or_default(), end };
+        let walked = self.walker.run(&self.program, input, self.pos, &mut self.plan, judge);
+        // Its places are places in this buffer.
+        self.walker.region = None;
+        match walked {
+            Ok(pos) => self.pos = pos,
+            Err(bad) => return Err(self.fail(bad)),
+        }
+        self.window = self.walker.sep;
+        self.walker.pending.settle(&self.buf, self.window, &mut self.plan);
+        Ok(())
+    }
+
+    fn fail(&mut self, bad: Bad) -> Fault {
+        const MARK: &[u8] = "\u{feff}".as_bytes();
+        let offset = self.gone + bad.at as u64;
+        let mark = offset == 0 && self.buf.starts_with(MARK);
+        let kind = if mark { FaultKind::ByteOrderMark } else { bad.kind };
+        let fault = Fault { kind, offset, location: self.walker.location(&self.program) };
+        self.fault = Some(fault.clone());
+        fault
     }
 }
 

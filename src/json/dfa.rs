@@ -1,0 +1,396 @@
+//! The states of a program, made when a document first needs them, shared by all documents after it.
+//!
+//! A cache over `nfa` and `decide`, nothing more: where it is full, steps are taken by hand ([`Found::Loose`]). Reading
+//! takes no lock. Start at [`Machine::child`].
+//!
+//! A state is the set of positions in a container; an edge leads to a child and carries what becomes of it. Places that
+//! nothing goes on from share one state, so that a thousand rules `$..name` are one state with a thousand edges.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use super::automaton::{Otherwise, Selection};
+use super::decide::{Action, ContainerFate, LeafFate, decide};
+use super::names::{Mention, Names, OTHER, Symbol};
+use super::nfa::{Child, Nfa, PositionId, Stepped, Test, needs_length};
+
+/// A state of the shared cache.
+pub(super) type StateId = u32;
+type ActionId = u32;
+
+/// Bounds of the cache. A program of a hundred rules has some hundred states; 4 MiB of cells are the most that a program takes.
+const STATES_MAX: usize = 1 << 13;
+const ACTIONS_MAX: usize = 1 << 14;
+const CELLS_MAX: usize = 1 << 19;
+/// Edges that a state with tests remembers.
+const SLOTS: usize = 32;
+
+/// An edge in one word: what becomes of the child, whether anybody counts it, its action and its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Edge(u64);
+
+impl Edge {
+    const VALID: u64 = 1;
+    const QUIET: u64 = 2;
+    const LOOSE: u64 = 1 << 12;
+
+    fn new(action: &Action, action_id: ActionId, to: StateId) -> Self {
+        let quiet = action.matched.is_empty() && !action.leaf.counts && !action.null.counts && !action.container.counts;
+        Self(
+            Self::VALID
+                | if quiet { Self::QUIET } else { 0 }
+                | (action.leaf.fate as u64) << 2
+                | (action.null.fate as u64) << 5
+                | (action.container.fate as u64) << 8
+                | u64::from(action_id) << 16
+                | u64::from(to) << 40,
+        )
+    }
+
+    /// To a place that the cache has no room for.
+    pub(super) fn loose(action: &Action) -> Self {
+        Self(Self::new(action, 0, 0).0 | Self::LOOSE)
+    }
+
+    #[inline]
+    pub(super) fn is_loose(self) -> bool {
+        self.0 & Self::LOOSE != 0
+    }
+
+    fn read(cell: &AtomicU64) -> Option<Self> {
+        let word = cell.load(Ordering::Acquire);
+        (word & Self::VALID != 0).then_some(Self(word))
+    }
+    /// Neither matched nor counted by any selection.
+    #[inline]
+    pub(super) fn is_quiet(self) -> bool {
+        self.0 & Self::QUIET != 0
+    }
+    #[inline]
+    pub(super) fn leaf(self) -> LeafFate {
+        LeafFate::ALL.get((self.0 >> 2 & 7) as usize).copied().unwrap_or(LeafFate::Drop)
+    }
+    #[inline]
+    pub(super) fn null(self) -> LeafFate {
+        LeafFate::ALL.get((self.0 >> 5 & 7) as usize).copied().unwrap_or(LeafFate::Drop)
+    }
+    #[inline]
+    pub(super) fn container(self) -> ContainerFate {
+        ContainerFate::ALL.get((self.0 >> 8 & 7) as usize).copied().unwrap_or(ContainerFate::Remove)
+    }
+    #[inline]
+    pub(super) fn action(self) -> ActionId {
+        (self.0 >> 16) as u32 & 0xff_ffff
+    }
+    #[inline]
+    pub(super) fn to(self) -> StateId {
+        (self.0 >> 40) as u32
+    }
+}
+
+/// Positions in a container, with what a walker wants to know at every child.
+#[derive(Debug)]
+pub(super) struct State {
+    set: Box<[PositionId]>,
+    /// Bit n: a mentioned name has n bytes (63: or more). A name of another length is [`OTHER`].
+    pub(super) lengths: u64,
+    /// The symbols that lead elsewhere than [`OTHER`] does, sorted; empty if `cells` has all.
+    symbols: Box<[Symbol]>,
+    cells: Box<[AtomicU64]>,
+    element: AtomicU64,
+    /// The tests that are asked here, sorted.
+    pub(super) tests: Box<[u32]>,
+    pub(super) asks_filter: bool,
+    pub(super) asks_length: bool,
+    slots: Box<[Slot]>,
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    symbol: AtomicU64,
+    truth: AtomicU64,
+    edge: AtomicU64,
+}
+
+/// The answers to a state's tests: bit n for the n-th of them.
+pub(super) type Truth = u64;
+/// More tests than this in one state and its edges are not remembered.
+const TRUTH_BITS: usize = 64;
+
+/// Which child, for the cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum ChildKey {
+    Member(Symbol),
+    Element,
+}
+
+/// Where an edge leads.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// Into the cache.
+    Edge(Edge),
+    /// Beside the cache, which is full.
+    Loose(Box<Action>, Box<State>),
+}
+
+#[derive(Debug)]
+pub(super) struct Machine {
+    pub(super) nfa: Nfa,
+    pub(super) names: Names,
+    otherwise: Otherwise,
+    states: Shelf<State>,
+    actions: Shelf<Action>,
+    made: Mutex<Made>,
+    root: OnceLock<Edge>,
+}
+
+/// What has been made already.
+#[derive(Debug, Default)]
+struct Made {
+    states: HashMap<Box<[PositionId]>, StateId>,
+    actions: HashMap<Action, ActionId>,
+    cells: usize,
+}
+
+impl Machine {
+    pub(super) fn new(nfa: Nfa, names: Names, otherwise: Otherwise) -> Self {
+        let (states, actions) = (Shelf::new(), Shelf::new());
+        Self { nfa, names, otherwise, states, actions, made: Mutex::default(), root: OnceLock::new() }
+    }
+
+    #[inline]
+    pub(super) fn state(&self, id: StateId) -> Option<&State> {
+        self.states.get(id)
+    }
+
+    #[inline]
+    pub(super) fn action(&self, id: ActionId) -> Option<&Action> {
+        self.actions.get(id)
+    }
+
+    /// To the root of a document. The cache has room for its first state, so this is never loose.
+    pub(super) fn root(&self, selections: &[Selection]) -> Option<Edge> {
+        if let Some(edge) = self.root.get() {
+            return Some(*edge);
+        }
+        match self.admit(selections, self.nfa.root()) {
+            Found::Edge(edge) => Some(*self.root.get_or_init(|| edge)),
+            Found::Loose(..) => None,
+        }
+    }
+
+    /// To a child, where no test is asked, if the edge is known.
+    #[inline]
+    pub(super) fn known(&self, state: &State, child: ChildKey) -> Option<Edge> {
+        match child {
+            ChildKey::Member(symbol) => state.cell(symbol).and_then(Edge::read),
+            ChildKey::Element => Edge::read(&state.element),
+        }
+    }
+
+    /// To a child. `truth` answers the state's tests, in their order.
+    pub(super) fn child(&self, selections: &[Selection], state: &State, child: ChildKey, truth: &[Truth]) -> Found {
+        let tested = truth.iter().any(|word| *word != 0);
+        if !tested && let Some(edge) = self.known(state, child) {
+            return Found::Edge(edge);
+        }
+        let slot = match truth {
+            [truth] if tested => {
+                let key = child.key();
+                for slot in &state.slots {
+                    let Some(edge) = Edge::read(&slot.edge) else { break };
+                    if slot.truth.load(Ordering::Relaxed) == *truth && slot.symbol.load(Ordering::Relaxed) == key {
+                        return Found::Edge(edge);
+                    }
+                }
+                Some((key, *truth))
+            }
+            _ => None,
+        };
+        let kind = match child {
+            ChildKey::Member(symbol) => Child::Member(self.names.mention(symbol)),
+            ChildKey::Element => Child::Element,
+        };
+        let holds = |test: u32| match state.tests.binary_search(&test) {
+            Ok(n) => truth.get(n / TRUTH_BITS).is_some_and(|word| word >> (n % TRUTH_BITS) & 1 == 1),
+            Err(_) => false,
+        };
+        let found = self.admit(selections, self.nfa.step(&state.set, kind, &holds));
+        if let Found::Edge(edge) = &found {
+            match (slot, child) {
+                (Some((key, truth)), _) => self.remember(state, key, truth, *edge),
+                (None, _) if tested => {}
+                (None, ChildKey::Member(symbol)) => {
+                    if let Some(cell) = state.cell(symbol) {
+                        cell.store(edge.0, Ordering::Release);
+                    }
+                }
+                (None, ChildKey::Element) => state.element.store(edge.0, Ordering::Release),
+            }
+        }
+        found
+    }
+
+    fn remember(&self, state: &State, key: u64, truth: Truth, edge: Edge) {
+        // Under the lock, so that no two threads write one slot; the edge is written last.
+        let _made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(slot) = state.slots.iter().find(|slot| Edge::read(&slot.edge).is_none()) {
+            slot.symbol.store(key, Ordering::Relaxed);
+            slot.truth.store(truth, Ordering::Relaxed);
+            slot.edge.store(edge.0, Ordering::Release);
+        }
+    }
+
+    fn admit(&self, selections: &[Selection], stepped: Stepped) -> Found {
+        let action = decide(selections, self.otherwise, &self.nfa, &stepped);
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        let action_id = match made.actions.get(&action) {
+            Some(id) => Some(*id),
+            None => self.actions.push(ACTIONS_MAX, action.clone()).inspect(|id| {
+                made.actions.insert(action.clone(), *id);
+            }),
+        };
+        let state_id = match (action_id, made.states.get(&*stepped.next)) {
+            (None, _) => None,
+            (_, Some(id)) => Some(*id),
+            (_, None) => {
+                let state = State::new(&self.nfa, &self.names, &stepped.next, true);
+                let cells = state.cells.len() + 4 * state.slots.len();
+                if made.cells + cells > CELLS_MAX {
+                    None
+                } else {
+                    self.states.push(STATES_MAX, state).inspect(|id| {
+                        made.cells += cells;
+                        made.states.insert(stepped.next.clone().into_boxed_slice(), *id);
+                    })
+                }
+            }
+        };
+        match (action_id, state_id) {
+            (Some(action_id), Some(state_id)) => Found::Edge(Edge::new(&action, action_id, state_id)),
+            _ => {
+                let state = State::new(&self.nfa, &self.names, &stepped.next, false);
+                Found::Loose(Box::new(action), Box::new(state))
+            }
+        }
+    }
+}
+
+impl ChildKey {
+    fn key(self) -> u64 {
+        match self {
+            Self::Member(symbol) => u64::from(symbol),
+            Self::Element => u64::MAX,
+        }
+    }
+}
+
+impl State {
+    fn new(nfa: &Nfa, names: &Names, set: &[PositionId], remembers: bool) -> Self {
+        let (asked, tests) = nfa.questions(set);
+        let mut lengths = 0_u64;
+        let mut symbols: Vec<Symbol> = Vec::new();
+        if !asked.is_empty() {
+            let asks = |mention: &Mention| {
+                asked.iter().any(|(name, folded)| *name == if *folded { mention.fold } else { mention.exact })
+            };
+            for (symbol, mention) in names.symbols().filter(|(_, mention)| asks(mention)) {
+                symbols.push(symbol);
+                lengths |= 1 << mention.text.len().min(63);
+            }
+            if asked.iter().any(|(_, folded)| *folded) {
+                lengths = u64::MAX;
+            }
+        }
+        let dense = symbols.len() * 4 >= names.len();
+        let cells = match (remembers, dense) {
+            (false, _) => 0,
+            (true, true) => names.len(),
+            (true, false) => symbols.len() + 1,
+        };
+        let test = |number: &u32| nfa.tests().get(*number as usize);
+        let slots = if remembers && !tests.is_empty() && tests.len() <= TRUTH_BITS { SLOTS } else { 0 };
+        Self {
+            set: set.into(),
+            lengths,
+            symbols: if dense { Box::default() } else { symbols.into() },
+            cells: std::iter::repeat_with(AtomicU64::default).take(cells).collect(),
+            element: AtomicU64::default(),
+            asks_filter: tests.iter().filter_map(test).any(|test| matches!(test, Test::Filter(_))),
+            asks_length: tests.iter().filter_map(test).any(needs_length),
+            tests: tests.into(),
+            slots: std::iter::repeat_with(Slot::default).take(slots).collect(),
+        }
+    }
+
+    /// Words of answers that its tests need.
+    pub(super) fn truth_words(&self) -> usize {
+        self.tests.len().div_ceil(TRUTH_BITS)
+    }
+
+    #[inline]
+    fn cell(&self, symbol: Symbol) -> Option<&AtomicU64> {
+        if symbol == OTHER {
+            return self.cells.first();
+        }
+        if self.symbols.is_empty() {
+            // All symbols, or none but the others: then the first cell stands for every one.
+            return self.cells.get(symbol as usize).or_else(|| self.cells.first());
+        }
+        match self.symbols.len() {
+            0..=8 => match self.symbols.iter().position(|known| *known == symbol) {
+                Some(n) => self.cells.get(n + 1),
+                None => self.cells.first(),
+            },
+            _ => match self.symbols.binary_search(&symbol) {
+                Ok(n) => self.cells.get(n + 1),
+                Err(_) => self.cells.first(),
+            },
+        }
+    }
+}
+
+/// Grows without moving what is on it, so that reading takes no lock. Writers hold the lock of `Made`.
+#[derive(Debug)]
+struct Shelf<T> {
+    /// Board n has room for `FIRST << n`.
+    boards: Box<[OnceLock<Board<T>>]>,
+    len: std::sync::atomic::AtomicU32,
+}
+
+type Board<T> = Box<[OnceLock<T>]>;
+const FIRST: u32 = 16;
+const BOARDS: usize = 12;
+
+impl<T> Shelf<T> {
+    fn new() -> Self {
+        let boards = std::iter::repeat_with(OnceLock::new).take(BOARDS).collect();
+        Self { boards, len: 0.into() }
+    }
+
+    fn place(id: u32) -> (usize, usize) {
+        let board = (id / FIRST + 1).ilog2();
+        (board as usize, (id - FIRST * ((1 << board) - 1)) as usize)
+    }
+
+    #[inline]
+    fn get(&self, id: u32) -> Option<&T> {
+        let (board, place) = Self::place(id);
+        self.boards.get(board)?.get()?.get(place)?.get()
+    }
+
+    fn push(&self, max: usize, value: T) -> Option<u32> {
+        let id = self.len.load(Ordering::Relaxed);
+        if id as usize >= max {
+            return None;
+        }
+        let (board, place) = Self::place(id);
+        let room = (FIRST << board) as usize;
+        let board = self.boards.get(board)?;
+        let board = board.get_or_init(|| std::iter::repeat_with(OnceLock::new).take(room).collect());
+        board.get(place)?.set(value).ok()?;
+        self.len.store(id + 1, Ordering::Relaxed);
+        Some(id)
+    }
+}

@@ -1,0 +1,168 @@
+//! The member names that a program's paths mention, each with a number.
+//!
+//! No paths and no states. A name of the document is looked up once, unescaped; what is not mentioned is [`OTHER`]. Start at
+//! [`Names::find`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::text;
+
+/// A mentioned name's number; 0 for all others.
+pub(super) type Symbol = u32;
+
+/// Every name that no path mentions.
+pub(super) const OTHER: Symbol = 0;
+
+/// What a symbol answers to.
+#[derive(Debug)]
+pub(super) struct Mention {
+    /// As the policy spells it.
+    pub(super) text: Arc<str>,
+    /// Number of the exact name; 0 where the symbol stands for a fold only.
+    pub(super) exact: u32,
+    /// Number of the folded name; 0 where no folded path mentions it.
+    pub(super) fold: u32,
+}
+
+#[derive(Debug)]
+pub(super) struct Names {
+    mentions: Vec<Mention>,
+    exact: Table,
+    folds: Table,
+}
+
+/// Collects names before the table is made.
+#[derive(Debug, Default)]
+pub(super) struct Collector {
+    exact: HashMap<Arc<str>, u32>,
+    folds: HashMap<String, (u32, Arc<str>)>,
+}
+
+impl Collector {
+    /// The number of a name that is compared as it is. From 1.
+    pub(super) fn exact(&mut self, name: &Arc<str>) -> u32 {
+        let next = number(self.exact.len());
+        *self.exact.entry(Arc::clone(name)).or_insert(next)
+    }
+
+    /// The number of a name that is compared folded. From 1.
+    pub(super) fn folded(&mut self, name: &Arc<str>) -> u32 {
+        let next = number(self.folds.len());
+        self.folds.entry(text::fold(name).into_owned()).or_insert_with(|| (next, Arc::clone(name))).0
+    }
+
+    pub(super) fn finish(self) -> Names {
+        let mut mentions = vec![Mention { text: Arc::from(""), exact: 0, fold: 0 }];
+        let mut exact: Vec<_> = self.exact.into_iter().collect();
+        exact.sort_by_key(|(_, id)| *id);
+        let mut folds: Vec<_> = self.folds.into_iter().collect();
+        folds.sort_by_key(|(_, (id, _))| *id);
+        let by_fold: HashMap<&str, u32> = folds.iter().map(|(text, (id, _))| (text.as_str(), *id)).collect();
+        for (name, id) in &exact {
+            let fold = if by_fold.is_empty() { 0 } else { *by_fold.get(&*text::fold(name)).unwrap_or(&0) };
+            mentions.push(Mention { text: Arc::clone(name), exact: *id, fold });
+        }
+        let exact_table = Table::new(exact.iter().map(|(name, id)| (name.as_bytes(), *id)));
+        let first = number(exact.len());
+        for (_, (id, written)) in &folds {
+            mentions.push(Mention { text: Arc::clone(written), exact: 0, fold: *id });
+        }
+        let fold_table = Table::new(folds.iter().map(|(text, (id, _))| (text.as_bytes(), first + *id - 1)));
+        Names { mentions, exact: exact_table, folds: fold_table }
+    }
+}
+
+fn number(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX - 1) + 1
+}
+
+impl Names {
+    /// The symbol of an unescaped name.
+    #[inline]
+    pub(super) fn find(&self, name: &[u8]) -> Symbol {
+        match self.exact.find(name) {
+            OTHER if self.folds.is_empty() => OTHER,
+            OTHER => self.find_fold(name),
+            symbol => symbol,
+        }
+    }
+
+    fn find_fold(&self, name: &[u8]) -> Symbol {
+        match std::str::from_utf8(name) {
+            Ok(name) => self.folds.find(text::fold(name).as_bytes()),
+            Err(_) => OTHER,
+        }
+    }
+
+    /// What a symbol answers to; `None` for [`OTHER`].
+    pub(super) fn mention(&self, symbol: Symbol) -> Option<&Mention> {
+        self.mentions.get(symbol as usize).filter(|_| symbol != OTHER)
+    }
+
+    /// All symbols but [`OTHER`].
+    pub(super) fn symbols(&self) -> impl Iterator<Item = (Symbol, &Mention)> {
+        (0..).zip(&self.mentions).skip(1)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.mentions.len()
+    }
+}
+
+/// Names to symbols, by open addressing at most half full. The names come from the policy, so nobody can crowd it.
+#[derive(Debug)]
+struct Table {
+    /// 0: free; else index into `entries` and one.
+    slots: Box<[u32]>,
+    entries: Vec<(Box<[u8]>, Symbol)>,
+}
+
+impl Table {
+    fn new<'a>(names: impl Iterator<Item = (&'a [u8], Symbol)>) -> Self {
+        let entries: Vec<(Box<[u8]>, Symbol)> = names.map(|(name, symbol)| (name.into(), symbol)).collect();
+        let mut slots = vec![0; (entries.len() * 2).next_power_of_two().max(8)].into_boxed_slice();
+        let mask = slots.len() - 1;
+        for (i, (name, _)) in entries.iter().enumerate() {
+            let mut at = hash(name) & mask;
+            while slots.get(at).is_some_and(|slot| *slot != 0) {
+                at = (at + 1) & mask;
+            }
+            if let Some(slot) = slots.get_mut(at) {
+                *slot = number(i);
+            }
+        }
+        Self { slots, entries }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    #[inline]
+    fn find(&self, name: &[u8]) -> Symbol {
+        let mask = self.slots.len() - 1;
+        let mut at = hash(name) & mask;
+        while let Some(slot) = self.slots.get(at).copied().filter(|slot| *slot != 0) {
+            match self.entries.get(slot as usize - 1) {
+                Some((known, symbol)) if **known == *name => return *symbol,
+                _ => at = (at + 1) & mask,
+            }
+        }
+        OTHER
+    }
+}
+
+/// The first and the last eight bytes and the length, mixed.
+#[inline]
+fn hash(name: &[u8]) -> usize {
+    let (first, last) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+        _ => match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+            (Some(first), Some(last)) => (u64::from(u32::from_le_bytes(*first)), u64::from(u32::from_le_bytes(*last))),
+            _ => (name.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)), 0),
+        },
+    };
+    let mixed = (first ^ last.rotate_left(29) ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    (mixed >> 32) as usize
+}

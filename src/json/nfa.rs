@@ -1,0 +1,328 @@
+//! All paths of a program side by side: sets of positions and how they move from a container to its child.
+//!
+//! The truth that `dfa` caches. It does not know verbs beyond whether they reach into what they select. Start at
+//! [`Nfa::step`].
+//!
+//! A position is a place in one path, behind some of its segments. It is *plain* while only names and indices led there;
+//! behind a wildcard, a slice, a filter or `..` it is not. `Inside` stands for everything below a place that a `keep` of the
+//! whole or a transformation selected.
+
+use super::automaton::{Selection, Verb};
+use super::filter::Filter;
+use super::names::{Collector, Mention, Names};
+use super::path::{Path, Selector};
+
+/// A number for a position; sets of them are sorted.
+pub(super) type PositionId = u32;
+
+/// Bound on positions. 1,000 rules of ten segments have 22,000.
+const POSITIONS_MAX: usize = 1 << 16;
+
+/// What a position is.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Position {
+    /// In a path, behind `step` of its segments.
+    At { line: u32, step: u32, plain: bool },
+    /// Below a place that this selection selected whole.
+    Inside { selection: u32 },
+}
+
+/// One path of a selection: where it applies, or what is excepted.
+#[derive(Debug)]
+struct Line {
+    selection: u32,
+    except: bool,
+    folded: bool,
+    steps: Vec<Step>,
+    /// Its first position.
+    base: PositionId,
+}
+
+#[derive(Debug)]
+struct Step {
+    descendant: bool,
+    picks: Vec<Pick>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Pick {
+    Name(u32),
+    Any,
+    Test(u32),
+}
+
+/// A selector that asks more than the name: the element's index, the array's length or the value itself.
+#[derive(Debug, PartialEq)]
+pub(super) enum Test {
+    Index(i64),
+    Slice { start: Option<i64>, end: Option<i64>, step: i64 },
+    Filter(Filter),
+}
+
+/// Which child.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Child<'a> {
+    /// A member; `None` for a name that no path mentions.
+    Member(Option<&'a Mention>),
+    /// An element.
+    Element,
+}
+
+/// A place that a path selects.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Selected {
+    pub(super) selection: u32,
+    /// Names and indices alone led here.
+    pub(super) plain: bool,
+}
+
+/// What a step gives.
+#[derive(Debug, Default)]
+pub(super) struct Stepped {
+    /// Positions in the child, sorted.
+    pub(super) next: Vec<PositionId>,
+    /// The selections whose path selects the child, sorted, each once.
+    pub(super) selected: Vec<Selected>,
+}
+
+#[derive(Debug)]
+pub(super) struct Nfa {
+    lines: Vec<Line>,
+    positions: Vec<Position>,
+    /// The first `Inside`.
+    inside: PositionId,
+    /// By selection: does it reach into the containers that it selects?
+    reaches: Vec<bool>,
+    tests: Vec<Test>,
+}
+
+impl Nfa {
+    /// Lays out the paths. `Err` has the selections with the most positions, the dearest first.
+    pub(super) fn new(selections: &[Selection]) -> Result<(Self, Names), Vec<usize>> {
+        let mut names = Collector::default();
+        let mut nfa =
+            Self { lines: Vec::new(), positions: Vec::new(), inside: 0, reaches: Vec::new(), tests: Vec::new() };
+        for (number, selection) in (0..).zip(selections) {
+            nfa.lay(&mut names, number, false, selection.folded, &selection.path);
+            for except in &selection.except {
+                // Never folded: a fold would widen the exception.
+                nfa.lay(&mut names, number, true, false, except);
+            }
+            nfa.reaches.push(matches!(selection.verb, Verb::Keep { whole: true } | Verb::Transform));
+        }
+        nfa.inside = id(nfa.positions.len());
+        nfa.positions.extend((0..id(selections.len())).map(|selection| Position::Inside { selection }));
+        if nfa.positions.len() > POSITIONS_MAX {
+            let cost =
+                |s: &Selection| s.path.segments().len() + s.except.iter().map(|e| e.segments().len()).sum::<usize>();
+            let mut dear: Vec<(usize, usize)> = selections.iter().map(cost).enumerate().collect();
+            dear.sort_by_key(|(_, cost)| std::cmp::Reverse(*cost));
+            return Err(dear.into_iter().take(16).map(|(number, _)| number).collect());
+        }
+        Ok((nfa, names.finish()))
+    }
+
+    fn lay(&mut self, names: &mut Collector, selection: u32, except: bool, folded: bool, path: &Path) {
+        let base = id(self.positions.len());
+        let line = id(self.lines.len());
+        let steps: Vec<Step> = (path.segments().iter())
+            .map(|segment| Step {
+                descendant: segment.descendant,
+                picks: (segment.selectors.iter())
+                    .map(|selector| match selector {
+                        Selector::Name(name) if folded => Pick::Name(names.folded(name)),
+                        Selector::Name(name) => Pick::Name(names.exact(name)),
+                        Selector::Wildcard => Pick::Any,
+                        Selector::Index(index) => self.test(Test::Index(*index)),
+                        Selector::Slice { start, end, step } => {
+                            self.test(Test::Slice { start: *start, end: *end, step: *step })
+                        }
+                        Selector::Filter(filter) => self.test(Test::Filter(filter.clone())),
+                    })
+                    .collect(),
+            })
+            .collect();
+        for step in 0..id(steps.len()) {
+            self.positions.extend([true, false].map(|plain| Position::At { line, step, plain }));
+        }
+        self.lines.push(Line { selection, except, folded, steps, base });
+    }
+
+    fn test(&mut self, test: Test) -> Pick {
+        let known = self.tests.iter().position(|known| *known == test);
+        Pick::Test(id(known.unwrap_or_else(|| {
+            self.tests.push(test);
+            self.tests.len() - 1
+        })))
+    }
+
+    pub(super) fn tests(&self) -> &[Test] {
+        &self.tests
+    }
+
+    pub(super) fn position(&self, id: PositionId) -> Option<Position> {
+        self.positions.get(id as usize).copied()
+    }
+
+    /// The selection that a position belongs to, and whether it is one that can still select something (not an exception).
+    pub(super) fn owner(&self, position: Position) -> Option<(u32, bool)> {
+        match position {
+            Position::Inside { selection } => Some((selection, true)),
+            Position::At { line, .. } => self.lines.get(line as usize).map(|line| (line.selection, !line.except)),
+        }
+    }
+
+    /// The names (by number, with whether folded) and tests that positions ask for.
+    pub(super) fn questions(&self, set: &[PositionId]) -> (Vec<(u32, bool)>, Vec<u32>) {
+        let (mut names, mut tests) = (Vec::new(), Vec::new());
+        for (line, step) in set.iter().filter_map(|id| self.step_of(*id)) {
+            for pick in &step.picks {
+                match pick {
+                    Pick::Name(name) => names.push((*name, line.folded)),
+                    Pick::Test(test) => tests.push(*test),
+                    Pick::Any => {}
+                }
+            }
+        }
+        tests.sort_unstable();
+        tests.dedup();
+        (names, tests)
+    }
+
+    fn step_of(&self, id: PositionId) -> Option<(&Line, &Step)> {
+        match self.position(id)? {
+            Position::At { line, step, .. } => {
+                let line = self.lines.get(line as usize)?;
+                Some((line, line.steps.get(step as usize)?))
+            }
+            Position::Inside { .. } => None,
+        }
+    }
+
+    /// The root of a document.
+    pub(super) fn root(&self) -> Stepped {
+        let mut arrived = Arrived::default();
+        for (number, _) in (0..).zip(&self.lines) {
+            self.arrive(number, 0, true, &mut arrived);
+        }
+        self.settle(arrived)
+    }
+
+    /// From a container to one of its children. `truth` answers the tests.
+    pub(super) fn step(&self, set: &[PositionId], child: Child<'_>, truth: &dyn Fn(u32) -> bool) -> Stepped {
+        let mut arrived = Arrived::default();
+        for position in set {
+            match self.position(*position) {
+                None => {}
+                Some(Position::Inside { .. }) => arrived.next.push(*position),
+                Some(Position::At { line: number, step, plain }) => {
+                    let Some((line, now)) = self.step_of(*position) else { continue };
+                    if now.descendant {
+                        arrived.next.push(line.base + 2 * step + 1);
+                    }
+                    for pick in &now.picks {
+                        let (picked, by_place) = match (pick, child) {
+                            (Pick::Any, _) => (true, false),
+                            (Pick::Name(name), Child::Member(Some(mention))) => {
+                                (if line.folded { mention.fold == *name } else { mention.exact == *name }, true)
+                            }
+                            (Pick::Name(_), _) => (false, true),
+                            (Pick::Test(test), _) => {
+                                let index = matches!(self.tests.get(*test as usize), Some(Test::Index(_)));
+                                (truth(*test), index)
+                            }
+                        };
+                        if picked {
+                            self.arrive(number, step + 1, plain && by_place && !now.descendant, &mut arrived);
+                        }
+                    }
+                }
+            }
+        }
+        self.settle(arrived)
+    }
+
+    fn arrive(&self, number: u32, step: u32, plain: bool, arrived: &mut Arrived) {
+        let Some(line) = self.lines.get(number as usize) else { return };
+        if (step as usize) < line.steps.len() {
+            arrived.next.push(line.base + 2 * step + u32::from(!plain));
+        } else if line.except {
+            arrived.excepted.push(line.selection);
+        } else {
+            arrived.selected.push(Selected { selection: line.selection, plain });
+        }
+    }
+
+    fn settle(&self, arrived: Arrived) -> Stepped {
+        let Arrived { mut next, mut selected, mut excepted } = arrived;
+        excepted.sort_unstable();
+        let stays = |selection: u32| excepted.binary_search(&selection).is_err();
+        selected.retain(|s| stays(s.selection));
+        // Plain before not plain, and then each once: what can be reached by names alone is.
+        selected.sort_unstable_by_key(|s| (s.selection, !s.plain));
+        selected.dedup_by_key(|s| s.selection);
+        let reaching = selected.iter().filter(|s| self.reaches.get(s.selection as usize) == Some(&true));
+        next.extend(reaching.map(|s| self.inside + s.selection));
+        next.sort_unstable();
+        next.dedup();
+        let owner = |id: &PositionId| self.position(*id).and_then(|position| self.owner(position));
+        // Exceptions of a selection that can select nothing more are dead weight, and would hide that a place is dead.
+        let mut selecting: Vec<u32> = next.iter().filter_map(owner).filter(|(_, yes)| *yes).map(|(s, _)| s).collect();
+        selecting.sort_unstable();
+        next.retain(|id| owner(id).is_some_and(|(s, _)| stays(s) && selecting.binary_search(&s).is_ok()));
+        Stepped { next, selected }
+    }
+}
+
+#[derive(Default)]
+struct Arrived {
+    next: Vec<PositionId>,
+    selected: Vec<Selected>,
+    excepted: Vec<u32>,
+}
+
+fn id(len: usize) -> u32 {
+    u32::try_from(len).unwrap_or(u32::MAX)
+}
+
+/// Does an index selector take element `index` of an array of `len`? (RFC 9535, section 2.3.3.2)
+pub(super) fn takes_index(wanted: i64, index: u64, len: Option<u64>) -> bool {
+    match u64::try_from(wanted) {
+        Ok(wanted) => wanted == index,
+        Err(_) => len.is_some_and(|len| index < len && len - index == wanted.unsigned_abs()),
+    }
+}
+
+/// Can the test be answered without the array's length?
+pub(super) fn needs_length(test: &Test) -> bool {
+    match test {
+        Test::Index(index) => *index < 0,
+        Test::Slice { start, end, step } => *step < 0 || start.is_some_and(|s| s < 0) || end.is_some_and(|e| e < 0),
+        Test::Filter(_) => false,
+    }
+}
+
+/// Does a slice take element `index` of an array of `len`? (RFC 9535, section 2.3.4.2.2)
+pub(super) fn takes_slice(start: Option<i64>, end: Option<i64>, step: i64, index: u64, len: Option<u64>) -> bool {
+    // Without a length only slices that do not need it come here; then the end is as good as infinite.
+    let len = i128::from(len.unwrap_or(u64::MAX));
+    let (index, step) = (i128::from(index), i128::from(step));
+    let normal = |at: Option<i64>, default: i128| match at.map(i128::from) {
+        None => default,
+        Some(at) if at < 0 => len + at,
+        Some(at) => at,
+    };
+    match step.signum() {
+        1 => {
+            let lower = normal(start, 0).clamp(0, len);
+            let upper = normal(end, len).clamp(0, len);
+            (lower..upper).contains(&index) && (index - lower) % step == 0
+        }
+        -1 => {
+            let upper = normal(start, len - 1).clamp(-1, len - 1);
+            let lower = normal(end, -1).clamp(-1, len - 1);
+            lower < index && index <= upper && (upper - index) % -step == 0
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,52 @@
+//! How a plan is written: removals and replacements in document order, joined where they touch.
+//!
+//! It decides nothing; it only keeps the list short and in order. Start at [`Plan::remove`].
+
+use std::ops::Range;
+
+use super::window::{Edit, Plan, Put};
+
+impl Plan {
+    /// Takes the stretch away.
+    #[inline]
+    pub(super) fn remove(&mut self, range: Range<usize>) {
+        if range.is_empty() {
+            return;
+        }
+        match self.edits.last_mut() {
+            Some(Edit { range: last, put: Put::Nothing | Put::Here(_) }) if last.end == range.start => {
+                last.end = range.end;
+            }
+            _ => self.edits.push(Edit { range, put: Put::Nothing }),
+        }
+    }
+
+    /// Puts bytes at a place, behind what was put there before.
+    pub(super) fn put(&mut self, at: usize, bytes: &[u8]) {
+        let start = self.arena.len();
+        self.arena.extend_from_slice(bytes);
+        let here = start..self.arena.len();
+        match self.edits.last_mut() {
+            Some(Edit { range, put: put @ Put::Nothing }) if range.end == at => *put = Put::Here(here),
+            Some(Edit { range, put: Put::Here(before) }) if range.end == at && before.end == here.start => {
+                before.end = here.end;
+            }
+            _ => self.edits.push(Edit { range: at..at, put: Put::Here(here) }),
+        }
+    }
+
+    /// The bytes that an edit puts; `None` for [`Put::Later`].
+    #[must_use]
+    pub fn bytes(&self, put: &Put) -> Option<&[u8]> {
+        match put {
+            Put::Nothing => Some(&[]),
+            Put::Here(range) => self.arena.get(range.clone()),
+            Put::Later { .. } => None,
+        }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.edits.clear();
+        self.arena.clear();
+    }
+}
