@@ -2,44 +2,249 @@
 //!
 //! Nothing is decided here. Used by `tidegate run`, the demo, the benches and the tests alike. Start at [`App::start`].
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
 
+use crate::admin::{self, Admin};
 use crate::clock::Clock;
-use crate::config::Settings;
+use crate::config::{Facing, Settings};
+use crate::http::listener::{self, Listener};
+use crate::ids::{Direction, UpstreamId};
+use crate::keys::{self, KeyRing};
+use crate::ledger::{self, Ledger};
+use crate::proxy::upstream::Upstream;
+use crate::proxy::{Door, Proxy};
+use crate::registry::set::PolicySet;
+use crate::registry::watch::{self, Watch};
+use crate::registry::{self, Registry, Reload};
+use crate::telemetry::Metrics;
+use crate::vault::Vault;
 
-/// A running proxy.
+/// A running proxy. Dropped without [`App::stop`] it cuts its connections and leaves the record without the mark of an
+/// orderly stop.
 #[derive(Debug)]
-pub struct App {}
+pub struct App {
+    settings: Settings,
+    clock: Clock,
+    metrics: Metrics,
+    ledger: Ledger,
+    registry: Arc<Registry>,
+    proxy: Arc<Proxy>,
+    listeners: Vec<(String, Listener)>,
+    admin: Option<Admin>,
+    watch: Watch,
+}
 
 /// Why the program does not start, or why a reload was not done. For the operator: says what was found and what was wanted.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    /// Placeholder for the parts' own errors.
+    /// The keys.
+    #[error(transparent)]
+    Keys(#[from] keys::Error),
+    /// The record.
+    #[error(transparent)]
+    Ledger(#[from] ledger::Error),
+    /// The policies.
+    #[error(transparent)]
+    Policies(#[from] registry::Error),
+    /// The policies, on a reload: the old ones are still in force.
     #[error("{0}")]
-    Unusable(String),
+    Reload(Arc<registry::Error>),
+    /// A listener.
+    #[error(transparent)]
+    Listener(#[from] listener::Error),
+    /// The admin listener.
+    #[error(transparent)]
+    Admin(#[from] admin::Error),
+    /// An upstream.
+    #[error("upstream `{name}`: {message}")]
+    Upstream {
+        /// Which.
+        name: UpstreamId,
+        /// What is wrong with it.
+        message: String,
+    },
+    /// The system lacks what we need.
+    #[error("{0}")]
+    System(String),
 }
 
 impl App {
     /// Builds every part, begins to listen. Does not set up logging (that is the process's), so that many can run in one process.
+    ///
+    /// # Errors
+    /// The first part that cannot be built; nothing is left running then.
     pub async fn start(settings: Settings, clock: Clock) -> Result<Self, Error> {
-        let _ = (settings, clock);
-        todo!()
+        let metrics = Metrics::new();
+        let registry = {
+            let (settings, clock) = (settings.clone(), clock.clone());
+            // Reads and, for domains that are new, writes files.
+            let opened = tokio::task::spawn_blocking(move || open_registry(&settings, clock)).await;
+            Arc::new(opened.map_err(|_| Error::System("reading the policies was cut off".to_owned()))??)
+        };
+        let upstreams = upstreams(&settings, &metrics)?;
+        let (ledger, report) = Ledger::start_measured(settings.ledger.clone(), clock.clone(), metrics.ledger())?;
+        tell_of_the_last_run(&report);
+        let (set, bodies, exchanges) = (registry.current(), settings.body, settings.exchanges);
+        let started =
+            Proxy::new(Arc::clone(&set), upstreams, bodies, exchanges, ledger.clone(), metrics.clone(), clock.clone());
+        let proxy = Arc::new(started.map_err(Error::System)?);
+        loaded(&metrics, &set, &clock);
+        let watch = {
+            let (proxy, metrics, clock) = (Arc::clone(&proxy), metrics.clone(), clock.clone());
+            watch::watch(Arc::clone(&registry), move |reloaded| adopt(&proxy, &metrics, &clock, reloaded))
+        };
+        let mut listeners = Vec::with_capacity(settings.listeners.len());
+        for one in &settings.listeners {
+            let direction = match one.facing {
+                Facing::Partner => Direction::Inbound,
+                Facing::Inside => Direction::Outbound,
+            };
+            let door = Arc::new(Door::new(Arc::clone(&proxy), direction));
+            let listener = Listener::start(one.listener.clone(), door).await?;
+            tracing::info!(target: "tidegate", listener = one.listener.name, address = %listener.address(), "listening");
+            listeners.push((one.listener.name.clone(), listener));
+        }
+        let admin = match settings.admin {
+            Some(address) => Some(Admin::start(address, metrics.clone(), ledger.clone()).await?),
+            None => None,
+        };
+        if let Some(admin) = &admin {
+            tracing::info!(target: "tidegate", listener = "admin", address = %admin.address(), "listening");
+        }
+        Ok(Self { settings, clock, metrics, ledger, registry, proxy, listeners, admin, watch })
     }
+
     /// Where a listener listens, by its name in the settings.
+    #[must_use]
     pub fn address(&self, listener: &str) -> Option<SocketAddr> {
-        let _ = listener;
-        todo!()
+        self.listeners.iter().find(|(name, _)| name == listener).map(|(_, listener)| listener.address())
     }
+
+    /// Where all of them listen, by name, in the order of the settings.
+    pub fn addresses(&self) -> impl Iterator<Item = (&str, SocketAddr)> {
+        self.listeners.iter().map(|(name, listener)| (name.as_str(), listener.address()))
+    }
+
     /// Where `/metrics`, `/livez` and `/readyz` are.
+    #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
-        todo!()
+        self.admin.as_ref().map(Admin::address)
     }
-    /// Reads the policies again, as SIGHUP and a change in their folder do. On an error the old set stays in force.
+
+    /// Reads the policies again, as a change in their folder does, and the listeners' certificates. On an error the old ones
+    /// stay in force.
+    ///
+    /// # Errors
+    /// What is wrong with the policies or the certificates.
     pub async fn reload(&self) -> Result<(), Error> {
-        todo!()
+        let registry = Arc::clone(&self.registry);
+        let reloaded = tokio::task::spawn_blocking(move || registry.reload()).await;
+        let reloaded = reloaded.map_err(|_| Error::System("reading the policies was cut off".to_owned()))?;
+        let policies = match reloaded {
+            Ok(Reload::Unchanged) => Ok(()),
+            Ok(Reload::Changed(set)) => {
+                adopt(&self.proxy, &self.metrics, &self.clock, Ok(set));
+                Ok(())
+            }
+            Err(error) => {
+                adopt(&self.proxy, &self.metrics, &self.clock, Err(Arc::clone(&error)));
+                Err(Error::Reload(error))
+            }
+        };
+        for (name, listener) in &self.listeners {
+            listener.reload().inspect_err(|error| {
+                tracing::error!(target: "tidegate", listener = name, cause = %error, "certificates not reloaded: the old ones stay");
+            })?;
+        }
+        policies
     }
+
     /// Drains: no new connections, open exchanges end (within the setting's time), the record is closed. True if all ended by themselves.
     pub async fn stop(self) -> bool {
-        todo!()
+        let Self { settings, metrics, ledger, proxy, listeners, admin, watch, .. } = self;
+        drop(watch);
+        metrics.readiness().drain();
+        proxy.drain();
+        let draining = listeners.into_iter().map(|(_, listener)| tokio::spawn(listener.drain(settings.drain)));
+        let mut all = true;
+        for drained in draining.collect::<Vec<_>>() {
+            all &= drained.await.unwrap_or(false);
+        }
+        // An exchange lives a little longer than its connection: what it has to record is recorded before the record closes.
+        all &= settled(&metrics).await;
+        ledger.stop().await;
+        drop(admin);
+        all
     }
+}
+
+/// Waits until no exchange is in flight: their connections are gone already, so that this is a matter of milliseconds.
+async fn settled(metrics: &Metrics) -> bool {
+    let mut waits = 0_u32;
+    while metrics.in_flight() > 0 && waits < 100 {
+        waits += 1;
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    metrics.in_flight() == 0
+}
+
+fn open_registry(settings: &Settings, clock: Clock) -> Result<Registry, Error> {
+    let vault = Vault::new(Arc::new(KeyRing::open(&settings.keys)?));
+    let base = settings.file.parent().map_or_else(PathBuf::new, PathBuf::from);
+    let names = settings.upstreams.keys().cloned().collect();
+    let settings = registry::Settings { folder: settings.policies.clone(), base, upstreams: names };
+    Ok(Registry::open(settings, vault, clock)?)
+}
+
+fn upstreams(settings: &Settings, metrics: &Metrics) -> Result<BTreeMap<UpstreamId, Arc<Upstream>>, Error> {
+    let mut upstreams = BTreeMap::new();
+    for (name, one) in &settings.upstreams {
+        let upstream = Upstream::new(one.clone(), metrics.upstream(name))
+            .map_err(|message| Error::Upstream { name: name.clone(), message })?;
+        upstreams.insert(name.clone(), Arc::new(upstream));
+    }
+    Ok(upstreams)
+}
+
+/// What start-up found in the record.
+fn tell_of_the_last_run(report: &ledger::Report) {
+    if *report != ledger::Report::default() {
+        tracing::warn!(
+            target: "tidegate",
+            torn_bytes = report.torn_bytes,
+            unclosed = report.unclosed,
+            maybe_lost = report.maybe_lost,
+            "the record was mended: the last stop was not an orderly one"
+        );
+    }
+}
+
+/// What came of a reload, put into force and told.
+fn adopt(proxy: &Proxy, metrics: &Metrics, clock: &Clock, reloaded: Result<Arc<PolicySet>, Arc<registry::Error>>) {
+    match reloaded {
+        Ok(set) => {
+            proxy.adopt(Arc::clone(&set));
+            loaded(metrics, &set, clock);
+        }
+        Err(error) => {
+            metrics.policies_failed(error.0.len(), clock.now());
+            for complaint in &error.0 {
+                tracing::error!(
+                    target: "tidegate",
+                    place = complaint.place,
+                    code = complaint.code,
+                    what = complaint.message,
+                    "policies not loaded: the old ones stay in force"
+                );
+            }
+        }
+    }
+}
+
+fn loaded(metrics: &Metrics, set: &PolicySet, clock: &Clock) {
+    metrics.policies_loaded(&set.digest, set.partners.len(), clock.now());
+    tracing::info!(target: "tidegate", partners = set.partners.len(), digest = &*set.digest, "policies loaded");
 }

@@ -2,6 +2,13 @@
 
 use std::io::Write;
 
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::app::App;
+use crate::clock::Clock;
+use crate::config::Settings;
+use crate::telemetry;
+
 use super::{Exit, SettingsArgs};
 
 /// What the command line says.
@@ -11,8 +18,72 @@ pub struct Args {
     settings: SettingsArgs,
 }
 
-/// Runs the command.
+/// Runs the command: SIGTERM and SIGINT drain and end it, SIGHUP reloads.
 pub fn run(args: Args, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
-    let _ = (args.settings, out, err);
-    todo!()
+    let settings = match args.settings.load(err) {
+        Ok(settings) => settings,
+        Err(exit) => return exit,
+    };
+    telemetry::init(&settings.telemetry);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let _ = writeln!(err, "no threads to run on: {}", error.kind());
+            return Exit::Unusable;
+        }
+    };
+    runtime.block_on(serve(settings, out, err))
+}
+
+async fn serve(settings: Settings, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
+    let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
+    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
+        let _ = writeln!(err, "the system gives no signals");
+        return Exit::Unusable;
+    };
+    let app = match App::start(settings, Clock::system()).await {
+        Ok(app) => app,
+        Err(error) => {
+            complain(&error, err);
+            return Exit::Unusable;
+        }
+    };
+    for (name, address) in app.addresses() {
+        let _ = writeln!(out, "{name}: listening on {address}");
+    }
+    if let Some(address) = app.admin_address() {
+        let _ = writeln!(out, "admin: listening on {address}");
+    }
+    let _ = out.flush();
+    loop {
+        tokio::select! {
+            _ = terminate.recv() => break,
+            _ = interrupt.recv() => break,
+            // What came of it is in the log.
+            _ = hangup.recv() => drop(app.reload().await),
+        }
+    }
+    tracing::info!(target: "tidegate", "draining");
+    let orderly = tokio::select! {
+        orderly = app.stop() => orderly,
+        // Whoever asks twice does not want to wait.
+        _ = terminate.recv() => false,
+        _ = interrupt.recv() => false,
+    };
+    tracing::info!(target: "tidegate", orderly, "stopped");
+    if orderly { Exit::Clean } else { Exit::Findings }
+}
+
+/// Complaints about policies one in a line, everything else as it is.
+fn complain(error: &crate::app::Error, err: &mut dyn Write) {
+    let crate::app::Error::Policies(policies) = error else {
+        let _ = writeln!(err, "{error}");
+        return;
+    };
+    for complaint in &policies.0 {
+        let _ = writeln!(err, "{complaint}");
+        if let Some(help) = &complaint.help {
+            let _ = writeln!(err, "  help: {help}");
+        }
+    }
 }

@@ -210,7 +210,11 @@ impl Crossing {
             (Some(fault), Some(Asker::Reveal(_)), Some(rule)) if fault.kind == FaultKind::Rule => {
                 Refusal::TokenNotAccepted { leg, rule }
             }
-            (Some(fault), _, rule) if fault.kind == FaultKind::Rule => Refusal::RuleFailed { leg, rule },
+            (Some(fault), _, rule)
+                if matches!(fault.kind, FaultKind::Rule | FaultKind::DuplicateName | FaultKind::FilterSteps) =>
+            {
+                Refusal::RuleFailed { leg, rule }
+            }
             (Some(fault), _, _) => {
                 Refusal::BodyMalformed { leg, fault: fault.kind.code(), location: fault.location, offset: fault.offset }
             }

@@ -293,7 +293,9 @@ impl Proxy {
             return Err(Refusal::UpstreamMalformed);
         }
         if !headers::singletons(&head.headers) {
-            return Err(Refusal::UpstreamMalformed);
+            let types = head.headers.get_all(header::CONTENT_TYPE).iter().nth(1).is_some();
+            let leg = Leg::Response;
+            return Err(if types { Refusal::BodyTypeWrong { leg } } else { Refusal::UpstreamMalformed });
         }
         let failed = status.is_client_error() || status.is_server_error();
         let leg = match (&route.error, failed) {

@@ -1,9 +1,9 @@
 //! The one place where a refusal becomes an answer.
 //!
-//! What the partner is told is less than what we know. Its own mistakes are named, because it can mend them. What is wrong
-//! with us (vault, record, load) is `temporarily_unavailable`; what is wrong with the upstream is `upstream_unavailable`, or
-//! `upstream_unusable` where it answered with something that cannot be passed on. The log and the metrics have the real
-//! code, under the same exchange id. Start at [`problem`].
+//! What the caller is told is less than what we know. Its own mistakes are named, with their place, because it can mend them.
+//! What is wrong with the other side (down, slow, unreadable) is named by its code alone: the status says as much. What is
+//! wrong with us (vault, record, load, going down) is `temporarily_unavailable` and nothing else; the log and the metrics
+//! have the real code, under the same exchange id. Start at [`problem`].
 
 use std::time::Duration;
 
@@ -35,7 +35,7 @@ pub fn problem(refusal: &Refusal) -> Problem {
         R::MethodNotAllowed { .. } => (405, "method_not_allowed", "not with this method"),
         R::RateExceeded { .. } => (429, "rate_exceeded", "too many requests"),
         R::ConcurrencyExceeded => (429, "concurrency_exceeded", "too many requests at the same time"),
-        R::BodySlow { leg: Leg::Response } => return upstream(StatusCode::GATEWAY_TIMEOUT),
+        R::BodySlow { leg: Leg::Response } => (504, refusal.code(), "the service did not answer in time"),
         R::BodyMalformed { leg: Leg::Response, .. }
         | R::BodyIncomplete { leg: Leg::Response }
         | R::BodyTypeWrong { leg: Leg::Response }
@@ -44,7 +44,7 @@ pub fn problem(refusal: &Refusal) -> Problem {
         | R::TokenNotAccepted { leg: Leg::Response, .. }
         | R::RuleUnmatched { leg: Leg::Response, .. }
         | R::RuleFailed { leg: Leg::Response, .. } => {
-            (502, "upstream_unusable", "the service answered with something that cannot be passed on")
+            (502, refusal.code(), "the service answered with something that cannot be passed on")
         }
         R::BodyMalformed { leg: Leg::Request, fault, .. } => return malformed(fault, refusal),
         R::BodyIncomplete { leg: Leg::Request } => (400, "body_incomplete", "the body ended too early"),
@@ -61,8 +61,9 @@ pub fn problem(refusal: &Refusal) -> Problem {
             (422, "rule_unmatched", "a field that has to be there is missing")
         }
         R::RuleFailed { leg: Leg::Request, .. } => (422, "rule_failed", "a value cannot be taken"),
-        R::UpstreamUnreachable | R::UpstreamMalformed => return upstream(StatusCode::BAD_GATEWAY),
-        R::UpstreamSlow => return upstream(StatusCode::GATEWAY_TIMEOUT),
+        R::UpstreamUnreachable => (502, "upstream_unreachable", "the service cannot be reached"),
+        R::UpstreamMalformed => (502, "upstream_malformed", "the service did not answer in HTTP"),
+        R::UpstreamSlow => (504, "upstream_slow", "the service did not answer in time"),
         R::VaultUnavailable | R::LedgerUnavailable | R::Overloaded | R::Draining => {
             (503, "temporarily_unavailable", "try again later")
         }
@@ -94,10 +95,6 @@ pub fn broken(exchange: ExchangeId) -> Response<Outgoing> {
 
 fn plain(status: StatusCode, code: &'static str, title: &'static str) -> Problem {
     Problem { status, code, title, location: None, retry_after: None, allow: None }
-}
-
-fn upstream(status: StatusCode) -> Problem {
-    plain(status, "upstream_unavailable", "the service cannot be reached")
 }
 
 /// A body of the caller's that is not what it has to be, with the place.
@@ -138,8 +135,7 @@ mod tests {
     fn every_refusal_answers_with_the_status_of_the_table() {
         let both = |refusal: &dyn Fn(Leg) -> Refusal, status: u16, code: &str, upstream: u16| {
             check(&refusal(Leg::Request), status, code);
-            let word = if upstream == 504 { "upstream_unavailable" } else { "upstream_unusable" };
-            check(&refusal(Leg::Response), upstream, word);
+            check(&refusal(Leg::Response), upstream, code);
         };
         let rule = || RuleId::new("r");
         check(&Refusal::CredentialMissing, 401, "credential_missing");
@@ -166,16 +162,16 @@ mod tests {
         both(&|leg| Refusal::TokenNotAccepted { leg, rule: rule() }, 422, "token_not_accepted", 502);
         both(&|leg| Refusal::RuleUnmatched { leg, rule: rule() }, 422, "rule_unmatched", 502);
         both(&|leg| Refusal::RuleFailed { leg, rule: Some(rule()) }, 422, "rule_failed", 502);
-        check(&Refusal::UpstreamUnreachable, 502, "upstream_unavailable");
-        check(&Refusal::UpstreamMalformed, 502, "upstream_unavailable");
-        check(&Refusal::UpstreamSlow, 504, "upstream_unavailable");
+        check(&Refusal::UpstreamUnreachable, 502, "upstream_unreachable");
+        check(&Refusal::UpstreamMalformed, 502, "upstream_malformed");
+        check(&Refusal::UpstreamSlow, 504, "upstream_slow");
         for ours in [Refusal::VaultUnavailable, Refusal::LedgerUnavailable, Refusal::Overloaded, Refusal::Draining] {
             check(&ours, 503, "temporarily_unavailable");
         }
     }
 
     #[test]
-    fn what_is_wrong_with_the_upstreams_body_is_not_told_to_the_partner() {
+    fn the_place_of_a_fault_in_the_upstreams_body_is_not_told_to_the_partner() {
         let fault = Refusal::BodyMalformed {
             leg: Leg::Response,
             fault: "json_syntax",
