@@ -24,6 +24,8 @@ pub struct Regexp {
     text: Arc<str>,
     whole: bool,
     regex: Regex,
+    /// About how many places of the pattern a text can be at, at once.
+    weight: u64,
 }
 
 /// Why a text is no pattern that we run.
@@ -57,19 +59,27 @@ impl RegexpError {
 impl Regexp {
     /// Checks and compiles a pattern; `whole` for `match`, which must match from end to end. `bytes_max` limits what it takes.
     pub fn new(text: &str, whole: bool, bytes_max: usize) -> Result<Self, RegexpError> {
-        let plain = Translator { text, at: 0, out: String::with_capacity(text.len() * 2), depth: 0 }.run()?;
+        let (plain, weight) =
+            Translator { text, at: 0, out: String::with_capacity(text.len() * 2), last: 0, sum: 0, outer: vec![] }
+                .run()?;
         let plain = if whole { format!("^(?:{plain})$") } else { plain };
         let regex = RegexBuilder::new(&plain).size_limit(bytes_max).dfa_size_limit(bytes_max).nest_limit(200).build();
         match regex {
-            Ok(regex) => Ok(Self { text: text.into(), whole, regex }),
+            Ok(regex) => Ok(Self { text: text.into(), whole, regex, weight }),
             Err(regex::Error::CompiledTooBig(_)) => Err(RegexpError::TooGreat),
-            Err(_) => Err(RegexpError::Syntax { at: 0, what: "a repeat or a range the wrong way round" }),
+            Err(_) => Err(RegexpError::Syntax { at: 0, what: "more than can be read" }),
         }
     }
 
     /// Does it match?
     pub fn matches(&self, text: &str) -> bool {
         self.regex.is_match(text)
+    }
+
+    /// What matching a text of this many bytes may cost, in steps of a few dozen nanoseconds. Linear in the text, but by a
+    /// factor that counted repeats can make great: `[ab]*a[ab]{1000}` takes microseconds a byte.
+    pub fn steps(&self, bytes: usize) -> u64 {
+        1 + (bytes as u64).saturating_mul(self.weight.max(8)) / 256
     }
 
     /// As written, and whether it must match from end to end.
@@ -96,11 +106,14 @@ struct Translator<'a> {
     text: &'a str,
     at: usize,
     out: String,
-    depth: usize,
+    /// Weights: of the last atom, of the group so far, of the groups around it.
+    last: u64,
+    sum: u64,
+    outer: Vec<u64>,
 }
 
-impl Translator<'_> {
-    fn run(mut self) -> Result<String, RegexpError> {
+impl<'a> Translator<'a> {
+    fn run(mut self) -> Result<(String, u64), RegexpError> {
         // Whether a repeat may follow.
         let mut atom = false;
         while let Some(char) = self.peek() {
@@ -109,12 +122,14 @@ impl Translator<'_> {
                     if self.rest().starts_with("(?") {
                         return Err(self.error("`(?`"));
                     }
-                    self.depth += 1;
+                    self.outer.push(std::mem::take(&mut self.sum));
                     self.take("(?:");
                     false
                 }
                 ')' => {
-                    self.depth = self.depth.checked_sub(1).ok_or_else(|| self.error("`)` that closes nothing"))?;
+                    let outer = self.outer.pop().ok_or_else(|| self.error("`)` that closes nothing"))?;
+                    self.last = self.sum;
+                    self.sum = self.sum.saturating_add(outer);
                     self.take(")");
                     true
                 }
@@ -130,14 +145,17 @@ impl Translator<'_> {
                     false
                 }
                 '.' => {
+                    self.weigh();
                     self.take(r"[^\n\r]");
                     true
                 }
                 '[' => {
+                    self.weigh();
                     self.class()?;
                     true
                 }
                 '\\' => {
+                    self.weigh();
                     self.escape()?;
                     true
                 }
@@ -147,19 +165,26 @@ impl Translator<'_> {
                     true
                 }
                 _ => {
+                    self.weigh();
                     self.at += char.len_utf8();
                     self.put(char);
                     true
                 }
             };
         }
-        if self.depth > 0 {
+        if !self.outer.is_empty() {
             return Err(self.error("a missing `)`"));
         }
-        Ok(self.out)
+        Ok((self.out, self.sum))
     }
 
-    fn rest(&self) -> &str {
+    /// One more atom that is no group.
+    fn weigh(&mut self) {
+        self.last = 1;
+        self.sum = self.sum.saturating_add(1);
+    }
+
+    fn rest(&self) -> &'a str {
         self.text.get(self.at..).unwrap_or_default()
     }
 
@@ -198,12 +223,16 @@ impl Translator<'_> {
             let ok = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
             ok.then(|| digits.parse::<u32>().ok()).flatten()
         };
-        let plain = match inside.split_once(',') {
-            None => number(inside).map(|n| format!("{{{n}}}")),
-            Some((from, "")) => number(from).map(|n| format!("{{{n},}}")),
-            Some((from, to)) => number(from).zip(number(to)).map(|(n, m)| format!("{{{n},{m}}}")),
+        let range = match inside.split_once(',') {
+            None => number(inside).map(|n| (n, n, format!("{{{n}}}"))),
+            Some((from, "")) => number(from).map(|n| (n, n, format!("{{{n},}}"))),
+            Some((from, to)) => number(from).zip(number(to)).map(|(n, m)| (n, m, format!("{{{n},{m}}}"))),
         };
-        let plain = plain.ok_or_else(|| self.error("a malformed repeat"))?;
+        let (from, to, plain) = range.ok_or_else(|| self.error("a malformed repeat"))?;
+        if to < from {
+            return Err(self.error("a repeat the wrong way round"));
+        }
+        self.sum = self.sum.saturating_add(self.last.saturating_mul(u64::from(to)));
         self.at += inside.len() + 2;
         self.out.push_str(&plain);
         Ok(())
@@ -336,6 +365,14 @@ mod tests {
         check("", "", true);
         check("a||b", "", true);
         check("^a[$]$", "a$", true);
+    }
+
+    #[test]
+    fn what_is_dear_to_match_costs_more_steps() {
+        let steps = |pattern: &str| Regexp::new(pattern, true, LITERAL_BYTES_MAX).unwrap().steps(10_000);
+        assert!(steps("[A-Z]{2}[0-9]{2}[A-Z0-9]{11,30}") < 2_000);
+        assert!(steps("(([ab]{5}){10}){20}") > 30_000);
+        assert!(steps("[ab]*a[ab]{1000}") > 30_000);
     }
 
     #[test]

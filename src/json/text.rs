@@ -97,8 +97,9 @@ pub fn equals(raw: &[u8], text: &str) -> bool {
         // What has no backslash is its own value; `text` may hold one only if `inner` spells an escape with it.
         return memchr::memchr(b'\\', inner).is_none();
     }
-    // An escape is longer than what it stands for, so a spelling of no greater length is another string.
-    inner.len() > text.len() && memchr::memchr(b'\\', inner).is_some() && unescape(raw) == text
+    // An escape is longer than what it stands for, by six times at most: other lengths are other strings, unread.
+    let may = text.len() + 1..=text.len().saturating_mul(6);
+    may.contains(&inner.len()) && memchr::memchr(b'\\', inner).is_some() && unescape(raw) == text
 }
 
 /// Appends `text` as a JSON string with quotes. Escapes only what RFC 8259, section 7, demands.

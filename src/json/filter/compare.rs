@@ -37,7 +37,7 @@ impl<'a> Run<'a> {
         left: Value<'_>,
         right: Value<'_>,
     ) -> Result<bool, FaultKind> {
-        let (left, right) = (self.see(left), self.see(right));
+        let (left, right) = (self.see(left)?, self.see(right)?);
         let is = |order: Option<Ordering>, wanted: Ordering| order == Some(wanted);
         // `<=` is `<` or `==`, so that `true <= true` holds and `Nothing <= Nothing` too.
         Ok(match comparison {
@@ -52,11 +52,12 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn see<'e>(&self, value: Value<'e>) -> Seen<'e>
+    /// Reads the value; of a string, all its bytes.
+    fn see<'e>(&mut self, value: Value<'e>) -> Result<Seen<'e>, FaultKind>
     where
         'a: 'e,
     {
-        match value {
+        Ok(match value {
             Value::Nothing => Seen::Nothing,
             Value::Count(count) => Seen::Number(Cow::Owned(count.to_string().into_bytes())),
             Value::Literal(Literal::Null) => Seen::Null,
@@ -69,10 +70,14 @@ impl<'a> Run<'a> {
                 NodeKind::True => Seen::Bool(true),
                 NodeKind::False => Seen::Bool(false),
                 NodeKind::Number => Seen::Number(Cow::Borrowed(self.raw(node))),
-                NodeKind::String => Seen::String(text::unescape(self.raw(node))),
+                NodeKind::String => {
+                    let raw = self.raw(node);
+                    self.spend_bytes(raw.len())?;
+                    Seen::String(text::unescape(raw))
+                }
                 NodeKind::Object | NodeKind::Array => Seen::Container(node),
             },
-        }
+        })
     }
 
     fn equal(&mut self, left: &Seen<'_>, right: &Seen<'_>) -> Result<bool, FaultKind> {
@@ -80,10 +85,7 @@ impl<'a> Run<'a> {
             (Seen::Nothing, Seen::Nothing) | (Seen::Null, Seen::Null) => true,
             (Seen::Bool(left), Seen::Bool(right)) => left == right,
             (Seen::Number(left), Seen::Number(right)) => self.order_numbers(left, right)? == Ordering::Equal,
-            (Seen::String(left), Seen::String(right)) => {
-                self.spend_bytes(left.len().min(right.len()))?;
-                left == right
-            }
+            (Seen::String(left), Seen::String(right)) => left == right,
             (Seen::Container(left), Seen::Container(right)) => self.equal_nodes(*left, *right)?,
             _ => false,
         })
@@ -93,10 +95,7 @@ impl<'a> Run<'a> {
     fn order(&mut self, left: &Seen<'_>, right: &Seen<'_>) -> Result<Option<Ordering>, FaultKind> {
         Ok(match (left, right) {
             (Seen::Number(left), Seen::Number(right)) => Some(self.order_numbers(left, right)?),
-            (Seen::String(left), Seen::String(right)) => {
-                self.spend_bytes(left.len().min(right.len()))?;
-                Some(left.cmp(right))
-            }
+            (Seen::String(left), Seen::String(right)) => Some(left.cmp(right)),
             _ => None,
         })
     }
@@ -139,7 +138,7 @@ impl<'a> Run<'a> {
                     }
                 }
                 _ => {
-                    let (left, right) = (self.see(Value::Node(left)), self.see(Value::Node(right)));
+                    let (left, right) = (self.see(Value::Node(left))?, self.see(Value::Node(right))?);
                     if !self.equal(&left, &right)? {
                         return Ok(false);
                     }
@@ -151,7 +150,10 @@ impl<'a> Run<'a> {
 
     /// An object's members by name.
     fn members(&mut self, object: NodeId) -> Result<Vec<(Cow<'a, str>, NodeId)>, FaultKind> {
+        // Sorting looks at a name more than once.
+        let bytes: usize = self.tape.children(object).map(|child| self.name(child).len()).sum();
         self.spend(4 * self.tape.count(object) as u64)?;
+        self.spend_bytes(4 * bytes)?;
         let mut members: Vec<_> =
             self.tape.children(object).map(|child| (text::unescape(self.name(child)), child)).collect();
         members.sort_unstable();

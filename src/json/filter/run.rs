@@ -230,15 +230,19 @@ impl<'a> Run<'a> {
     }
 
     fn matches(&mut self, whole: bool, text: &str, pattern: &Pattern, at: NodeId) -> Result<bool, FaultKind> {
-        self.spend_bytes(text.len())?;
         let operand = match pattern {
-            Pattern::Fixed(regexp) => return Ok(regexp.matches(text)),
+            Pattern::Fixed(regexp) => {
+                self.spend(regexp.steps(text.len()))?;
+                return Ok(regexp.matches(text));
+            }
             Pattern::Read(operand) => operand,
         };
         let Some(pattern) = self.operand(operand, at).map(|value| self.string(value))? else { return Ok(false) };
         self.spend_bytes(pattern.len())?;
-        if let Some(regexp) = self.patterns.iter().find(|regexp| regexp.is(&pattern, whole)) {
-            return Ok(regexp.matches(text));
+        if let Some(at) = self.patterns.iter().position(|regexp| regexp.is(&pattern, whole)) {
+            let steps = self.patterns.get(at).map_or(0, |regexp| regexp.steps(text.len()));
+            self.spend(steps)?;
+            return Ok(self.patterns.get(at).is_some_and(|regexp| regexp.matches(text)));
         }
         self.spend(COMPILE_STEPS)?;
         if pattern.len() > DOCUMENT_PATTERN_MAX {
@@ -246,6 +250,7 @@ impl<'a> Run<'a> {
         }
         match Regexp::new(&pattern, whole, DOCUMENT_BYTES_MAX) {
             Ok(regexp) => {
+                self.spend(regexp.steps(text.len()))?;
                 let matches = regexp.matches(text);
                 if self.patterns.len() >= PATTERNS_MAX {
                     self.patterns.remove(0);
