@@ -117,8 +117,13 @@ impl Sealed {
     /// Whether this text is one of these tokens, in either shape. Nothing of what it stands for is kept.
     #[must_use]
     pub fn owns(&self, text: &str) -> bool {
+        if !looks_sealed(text) {
+            return false;
+        }
         let mut payload = Payload::default();
-        looks_sealed(text) && self.read(text, &mut payload).is_some()
+        let owned = self.read(text, &mut payload).is_some();
+        payload.wipe();
+        owned
     }
 
     /// Appends the opaque token of `value`.
@@ -167,7 +172,7 @@ impl Sealed {
             return Opened::Plain;
         }
         let mut payload = Payload::default();
-        match self.read(text, &mut payload) {
+        let opened = match self.read(text, &mut payload) {
             Some(Value::Text(value)) => {
                 out.extend_from_slice(value.as_bytes());
                 Opened::Text
@@ -177,7 +182,9 @@ impl Sealed {
                 Opened::Number
             }
             None => Opened::Foreign,
-        }
+        };
+        payload.wipe();
+        opened
     }
 
     fn read<'p>(&self, text: &str, payload: &'p mut Payload) -> Option<Value<'p>> {
@@ -209,7 +216,7 @@ impl Sealed {
     }
 }
 
-/// Room for a payload, on the stack where it fits; wiped when dropped, as far as it was used.
+/// Room for a payload, on the stack where it fits.
 struct Payload {
     short: [u8; STACK_LEN],
     long: Vec<u8>,
@@ -232,10 +239,9 @@ impl Payload {
         }
         self.short.get_mut(..length).unwrap_or_default()
     }
-}
 
-impl Drop for Payload {
-    fn drop(&mut self) {
+    /// For a payload that was opened; one that was sealed holds no secret.
+    fn wipe(&mut self) {
         self.long.zeroize();
         if let Some(used) = self.short.get_mut(..self.used) {
             used.zeroize();

@@ -7,7 +7,8 @@
 use std::fmt;
 
 use aes::Aes256;
-use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
+use aes::cipher::consts::U16;
+use aes::cipher::{Array, BlockCipherEncBackend, BlockCipherEncClosure, BlockCipherEncrypt, BlockSizeUser, KeyInit};
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
 
@@ -17,6 +18,11 @@ pub const KEY_LEN: usize = 64;
 pub const TAG_LEN: usize = 16;
 /// Bytes of a block of AES.
 pub const BLOCK_LEN: usize = 16;
+
+/// Blocks of keystream that are made at a time: of a value of 127 bytes at once.
+const STREAM_BLOCKS: usize = 8;
+
+type Block = [u8; BLOCK_LEN];
 
 /// A key bound to a context. `&self` throughout: any thread may use it without a lock. Wiped when dropped.
 pub struct Siv {
@@ -66,60 +72,79 @@ impl Siv {
 
     /// S2V (RFC 5297, section 2.4) of the context and `text`.
     fn tag(&self, text: &[u8]) -> u128 {
-        let Some(last) = text.last_chunk::<BLOCK_LEN>() else {
-            return self.finish(0, double(self.after_context) ^ padded(text), true);
+        let Some((head, last)) = text.split_last_chunk::<BLOCK_LEN>() else {
+            return self.chain([&[], &[]], double(self.after_context) ^ padded(text), true);
         };
-        let (head, _) = text.split_at(text.len() - BLOCK_LEN);
-        if head.len() % BLOCK_LEN == 0 {
+        let folded = u128::from_be_bytes(*last) ^ self.after_context;
+        let (blocks, rest) = head.as_chunks();
+        if rest.is_empty() {
             // Our own values are padded to blocks and come this way.
-            return self.finish(self.absorb(0, head), u128::from_be_bytes(*last) ^ self.after_context, true);
+            return self.chain([blocks, &[]], folded, true);
         }
         // The last 16 bytes, which the context is folded into, lie across two blocks.
-        let (blocks, rest) = head.split_at(head.len() - head.len() % BLOCK_LEN);
         let mut across = [0; 2 * BLOCK_LEN];
-        let folded = (u128::from_be_bytes(*last) ^ self.after_context).to_be_bytes();
-        for (slot, byte) in across.iter_mut().zip(rest.iter().chain(&folded)) {
+        for (slot, byte) in across.iter_mut().zip(rest.iter().chain(&folded.to_be_bytes())) {
             *slot = *byte;
         }
         let (first, second) = across.split_at(BLOCK_LEN);
-        let state = self.absorb(self.absorb(0, blocks), first);
-        let tag = self.finish(state, padded(second.get(..rest.len()).unwrap_or_default()), false);
+        let last = padded(second.get(..rest.len()).unwrap_or_default());
+        let tag = self.chain([blocks, first.as_chunks().0], last, false);
         across.zeroize();
         tag
     }
 
     /// CMAC (NIST SP 800-38B, RFC 4493).
     fn cmac(&self, text: &[u8]) -> u128 {
-        let whole_blocks = text.len().saturating_sub(1) / BLOCK_LEN * BLOCK_LEN;
-        let (blocks, last) = text.split_at(whole_blocks);
-        let state = self.absorb(0, blocks);
+        let (blocks, last) = text.split_at(text.len().saturating_sub(1) / BLOCK_LEN * BLOCK_LEN);
         match last.first_chunk::<BLOCK_LEN>() {
-            Some(last) => self.finish(state, u128::from_be_bytes(*last), true),
-            None => self.finish(state, padded(last), false),
+            Some(last) => self.chain([blocks.as_chunks().0, &[]], u128::from_be_bytes(*last), true),
+            None => self.chain([blocks.as_chunks().0, &[]], padded(last), false),
         }
     }
 
-    fn absorb(&self, state: u128, blocks: &[u8]) -> u128 {
-        let (blocks, _) = blocks.as_chunks::<BLOCK_LEN>();
-        blocks.iter().fold(state, |state, block| encrypt(&self.mac, state ^ u128::from_be_bytes(*block)))
-    }
-
-    /// The last block of CMAC; `whole`: it was not padded.
-    fn finish(&self, state: u128, last: u128, whole: bool) -> u128 {
-        let subkey = if whole { self.subkey } else { double(self.subkey) };
-        encrypt(&self.mac, state ^ last ^ subkey)
+    /// The chain of CMAC over blocks and a last one; `whole`: that one was not padded.
+    fn chain(&self, runs: [&[Block]; 2], last: u128, whole: bool) -> u128 {
+        let last = last ^ if whole { self.subkey } else { double(self.subkey) };
+        let mut state = Array::default();
+        self.mac.encrypt_with_backend(Chain { runs, last: last.to_be_bytes(), state: &mut state });
+        u128::from_be_bytes(state.into())
     }
 
     /// CTR with the tag as the first counter, two bits of it cleared (RFC 5297, section 2.5).
     fn apply_keystream(&self, tag: u128, text: &mut [u8]) {
         let mut counter = tag & !((1 << 63) | (1 << 31));
-        for chunk in text.chunks_mut(BLOCK_LEN) {
-            let mut stream = encrypt(&self.keystream, counter).to_be_bytes();
-            for (byte, key) in chunk.iter_mut().zip(&stream) {
-                *byte ^= key;
+        for chunk in text.chunks_mut(STREAM_BLOCKS * BLOCK_LEN) {
+            let mut stream = [Array::default(); STREAM_BLOCKS];
+            let needed = chunk.len().div_ceil(BLOCK_LEN);
+            let needed = stream.get_mut(..needed).unwrap_or_default();
+            for block in &mut *needed {
+                *block = Array::from(counter.to_be_bytes());
+                counter = counter.wrapping_add(1);
             }
-            stream.zeroize();
-            counter = counter.wrapping_add(1);
+            self.keystream.encrypt_blocks(needed);
+            for (bytes, block) in chunk.chunks_mut(BLOCK_LEN).zip(&*needed) {
+                xor(bytes, block);
+            }
+        }
+    }
+}
+
+/// CMAC's chain in one call, so that the cipher makes ready for its work once and not for each block.
+struct Chain<'a> {
+    runs: [&'a [Block]; 2],
+    last: Block,
+    state: &'a mut Array<u8, U16>,
+}
+
+impl BlockSizeUser for Chain<'_> {
+    type BlockSize = U16;
+}
+
+impl BlockCipherEncClosure for Chain<'_> {
+    fn call<B: BlockCipherEncBackend<BlockSize = U16>>(self, cipher: &B) {
+        for block in self.runs.into_iter().flatten().chain([&self.last]) {
+            xor(self.state, block);
+            cipher.encrypt_block(self.state.into());
         }
     }
 }
@@ -149,6 +174,10 @@ fn encrypt(cipher: &Aes256, block: u128) -> u128 {
 /// Doubling in the field of CMAC, without a branch on the secret bit.
 fn double(block: u128) -> u128 {
     (block << 1) ^ (0x87 & (block >> 127).wrapping_neg())
+}
+
+fn xor(into: &mut [u8], other: &[u8]) {
+    into.iter_mut().zip(other).for_each(|(byte, other)| *byte ^= other);
 }
 
 /// Under a block of text, then a one bit and zeros.
