@@ -81,6 +81,9 @@ pub struct Peer {
     pub secure: bool,
 }
 
+/// A request as it comes from a connection, for services outside of `http` and `proxy` (the demo's), which name no hyper.
+pub type Call = Request<Incoming>;
+
 /// What answers requests.
 pub trait Service: Send + Sync + 'static {
     /// Answers one.
