@@ -248,3 +248,6 @@ fn loaded(metrics: &Metrics, set: &PolicySet, clock: &Clock) {
     metrics.policies_loaded(&set.digest, set.partners.len(), clock.now());
     tracing::info!(target: "tidegate", partners = set.partners.len(), digest = &*set.digest, "policies loaded");
 }
+
+#[cfg(test)]
+mod tests;

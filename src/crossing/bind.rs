@@ -12,7 +12,7 @@ use crate::ids::{self, DomainId, RuleId, Shape};
 use crate::json::text;
 use crate::keys;
 use crate::policy::compile::{Asker, CompiledLeg};
-use crate::policy::rule::{Action, Locator, Plain};
+use crate::policy::rule::{Action, Locator, Plain, Rule};
 use crate::vault::token::{Issued, Opened, Value};
 use crate::vault::{Opener, Pseudonymizer, Recipient, Sealer, Vault};
 
@@ -32,6 +32,9 @@ pub struct BoundLeg {
     pub reveals: Vec<Transformer>,
     /// What happens beside the body.
     pub beside: Beside,
+    /// Indices of the rules with `must` and a path: those that a body has to match. Where there is one, the body is atomic as
+    /// a whole.
+    pub musts: Vec<usize>,
 }
 
 /// Why a leg cannot be bound. For the operator; names a file or a domain, never a key.
@@ -87,7 +90,9 @@ impl BoundLeg {
             reveals.push(Transformer::Reveal(opener, reveal.plain));
         }
         let beside = Beside::new(&compiled);
-        Ok(Self { compiled, side, rules, reveals, beside })
+        let wanted = |rule: &Rule| rule.must && matches!(rule.locator, Locator::Path(_));
+        let musts = compiled.leg.rules.iter().enumerate().filter(|(_, rule)| wanted(rule)).map(|(index, _)| index);
+        Ok(Self { musts: musts.collect(), compiled, side, rules, reveals, beside })
     }
 
     /// What an asker does.
@@ -104,12 +109,6 @@ impl BoundLeg {
             Asker::Rule(index) => self.compiled.leg.rules.get(index).map(|rule| &rule.id),
             Asker::Reveal(index) => self.compiled.leg.reveals.get(index).map(|reveal| &reveal.id),
         }
-    }
-
-    /// The rules with `must` and a path: those that a body has to match.
-    pub(super) fn musts(&self) -> impl Iterator<Item = usize> {
-        let rules = self.compiled.leg.rules.iter().enumerate();
-        rules.filter(|(_, rule)| rule.must && matches!(rule.locator, Locator::Path(_))).map(|(index, _)| index)
     }
 }
 

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use ::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::clock::Time;
+use crate::policy::actions::REVEAL_RANK;
+use crate::policy::clash;
 use crate::policy::compile::{Asker, CompiledLeg};
 use crate::policy::route::{QueryPair, Template, TemplateSegment, encode_query, encode_segment};
-use crate::policy::rule::{Action, Locator};
+use crate::policy::rule::Locator;
 use crate::verdict::Refusal;
 
 use super::bind::{Applied, BoundLeg, Input};
@@ -167,31 +169,22 @@ fn pick<K: PartialEq>(list: &mut Vec<(K, Pick)>, key: K, asker: Asker, compiled:
     }
 }
 
-/// The order of strictness (`policy-language`: Rules). A reveal is stricter than `keep` alone.
+/// The order of strictness (`policy-language`: Rules).
 fn rank(asker: Asker, compiled: &CompiledLeg) -> u8 {
-    let Asker::Rule(index) = asker else { return 1 };
-    match compiled.leg.rules.get(index).map(|rule| &rule.action) {
-        Some(Action::Keep { .. }) => 0,
-        Some(Action::Mask(_)) => 2,
-        Some(Action::Generalize(_)) => 3,
-        Some(Action::Encrypt { .. }) => 4,
-        Some(Action::Tokenize(_)) => 5,
-        Some(Action::Pseudonymize) => 6,
-        Some(Action::Replace { .. }) => 7,
-        Some(Action::Null) => 8,
-        Some(Action::Drop) | None => 9,
-    }
+    let Asker::Rule(index) = asker else { return REVEAL_RANK };
+    compiled.leg.rules.get(index).map_or(u8::MAX, |rule| rule.action.rank())
 }
 
+/// Whether two askers of one rank leave the same thing behind.
 fn same(one: Asker, other: Asker, compiled: &CompiledLeg) -> bool {
     let leg = &compiled.leg;
     match (one, other) {
         (Asker::Rule(a), Asker::Rule(b)) => match (leg.rules.get(a), leg.rules.get(b)) {
-            (Some(a), Some(b)) => a.action == b.action && a.category == b.category,
+            (Some(a), Some(b)) => !clash::differ(a, b),
             _ => false,
         },
         (Asker::Reveal(a), Asker::Reveal(b)) => match (leg.reveals.get(a), leg.reveals.get(b)) {
-            (Some(a), Some(b)) => a.category == b.category && a.shape == b.shape && a.plain == b.plain,
+            (Some(a), Some(b)) => !clash::reveals_differ(a, b),
             _ => false,
         },
         _ => false,

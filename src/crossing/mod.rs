@@ -126,21 +126,19 @@ impl Crossing {
             let finished = rewriter.finish(&mut Bench { leg: &self.leg, hand: &mut self.hand });
             self.settle(finished).await?;
         }
-        if self.leg.compiled.must {
-            let matched = |rule| {
-                let Some(rewriter) = &self.rewriter else { return false };
-                let askers = self.leg.compiled.askers.iter().zip(rewriter.matched());
-                askers.filter(|(asker, _)| **asker == Asker::Rule(rule)).any(|(_, count)| *count > 0)
-            };
-            if let Some(rule) = self.leg.musts().find(|rule| !matched(*rule)) {
-                self.failed = true;
-                let rule = self.leg.rule_id(Asker::Rule(rule)).cloned();
-                let leg = self.leg.side;
-                return Err(match rule {
-                    Some(rule) => Refusal::RuleUnmatched { leg, rule },
-                    None => Refusal::RuleFailed { leg, rule: None },
-                });
-            }
+        let matched = |rule: &usize| {
+            let Some(rewriter) = &self.rewriter else { return false };
+            let askers = self.leg.compiled.askers.iter().zip(rewriter.matched());
+            askers.filter(|(asker, _)| **asker == Asker::Rule(*rule)).any(|(_, count)| *count > 0)
+        };
+        if let Some(rule) = self.leg.musts.iter().find(|rule| !matched(rule)) {
+            self.failed = true;
+            let rule = self.leg.rule_id(Asker::Rule(*rule)).cloned();
+            let leg = self.leg.side;
+            return Err(match rule {
+                Some(rule) => Refusal::RuleUnmatched { leg, rule },
+                None => Refusal::RuleFailed { leg, rule: None },
+            });
         }
         Ok(())
     }

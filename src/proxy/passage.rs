@@ -82,7 +82,7 @@ impl Passage {
             media: Err(Refusal::BodyTypeWrong { leg: leg.side }),
             side: leg.side,
             atomic: 0,
-            must: leg.compiled.must,
+            must: !leg.musts.is_empty(),
             coded: false,
             ended: false,
             crossing: Crossing::new(Arc::clone(leg), now),

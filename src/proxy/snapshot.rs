@@ -7,7 +7,7 @@ use std::sync::Arc;
 use ::http::{HeaderName, header};
 
 use crate::ids::RuleId;
-use crate::policy::rule::{self, Action};
+use crate::policy::rule;
 use crate::registry::set::{Partner, PolicySet, Route};
 use crate::telemetry::Metrics;
 use crate::telemetry::meters::{LegMetrics, RouteMetrics};
@@ -90,20 +90,6 @@ impl Snapshot {
 
 /// The rules of a leg, each with the word for what it does.
 fn rules(leg: &rule::Leg) -> impl Iterator<Item = (RuleId, &'static str)> {
-    let rules = leg.rules.iter().map(|rule| (rule.id.clone(), word(&rule.action)));
+    let rules = leg.rules.iter().map(|rule| (rule.id.clone(), rule.action.name()));
     rules.chain(leg.reveals.iter().map(|reveal| (reveal.id.clone(), "reveal")))
-}
-
-fn word(action: &Action) -> &'static str {
-    match action {
-        Action::Keep { .. } => "keep",
-        Action::Mask(_) => "mask",
-        Action::Generalize(_) => "generalize",
-        Action::Encrypt { .. } => "encrypt",
-        Action::Tokenize(_) => "tokenize",
-        Action::Pseudonymize => "pseudonymize",
-        Action::Replace { .. } => "replace",
-        Action::Null => "null",
-        Action::Drop => "drop",
-    }
 }
