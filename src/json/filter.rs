@@ -13,7 +13,7 @@ use super::regexp::Regexp;
 use super::tape::{NodeId, Tape};
 
 mod compare;
-mod run;
+pub(super) mod run;
 
 /// A parsed, type-checked filter expression with its regular expressions compiled.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,8 +90,6 @@ pub(crate) enum Comparison {
 pub(crate) struct Query {
     /// From `$`, not from `@`.
     pub(crate) root: bool,
-    /// Its number in the path: what `$` gives is the same for every node, and is kept under it.
-    pub(crate) number: usize,
     pub(crate) segments: Vec<Segment>,
 }
 

@@ -1,7 +1,7 @@
 //! RFC 9535 text to a checked [`Path`].
 //!
 //! The structure is found by jsonpath-rust's parser; the words, and all that the library is too lenient or too slow for, by
-//! [`lex`]; function types and limits here. It evaluates nothing: see [`super::filter`]. Start at [`Path::parse`].
+//! `lex`; function types and limits here. It evaluates nothing: see [`super::filter`]. Start at [`Path::parse`].
 
 use std::fmt;
 use std::sync::Arc;
@@ -132,7 +132,7 @@ impl Path {
     pub fn parse(text: &str) -> Result<Self, PathError> {
         let words = lex::read(text)?;
         let query = parse_json_path(&words.plain).map_err(|error| explain(&error, &words, text))?;
-        let mut checker = Checker { words: &words, calls: 0, queries: 0 };
+        let mut checker = Checker { words: &words, calls: 0 };
         Ok(Self { text: text.into(), segments: checker.segments(query.segments, 0)? })
     }
 
@@ -208,7 +208,6 @@ fn explain(error: &JsonPathError, words: &lex::Words, text: &str) -> PathError {
 struct Checker<'a> {
     words: &'a lex::Words,
     calls: usize,
-    queries: usize,
 }
 
 /// What a function takes or gives (RFC 9535, section 2.4.1).
@@ -309,9 +308,7 @@ impl Checker<'_> {
     }
 
     fn query(&mut self, root: bool, segments: Vec<ast::Segment>) -> Result<Query, PathError> {
-        let number = self.queries;
-        self.queries += 1;
-        Ok(Query { root, number, segments: self.segments(segments, 0)? })
+        Ok(Query { root, segments: self.segments(segments, 0)? })
     }
 
     fn comparison(&mut self, comparison: ast::Comparison) -> Result<Expr, PathError> {
@@ -336,12 +333,10 @@ impl Checker<'_> {
                 };
                 let segments =
                     segments.into_iter().map(|segment| self.singular(segment)).collect::<Result<Vec<_>, _>>()?;
-                let number = self.queries;
-                self.queries += 1;
                 if segments.len() > SEGMENTS_MAX {
                     return Err(PathError::new(0, format!("more than {SEGMENTS_MAX} segments")));
                 }
-                Ok(Operand::Query(Query { root, number, segments }))
+                Ok(Operand::Query(Query { root, segments }))
             }
             ast::Comparable::Function(function) => {
                 let offset = self.next_call();

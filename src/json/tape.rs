@@ -8,7 +8,9 @@
 //! ```
 
 use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
 
+use super::filter::run::Memo;
 use super::text;
 
 /// A node of a [`Tape`]. The nodes of a subtree are consecutive, an ancestor before all that is in it.
@@ -54,6 +56,8 @@ struct Node {
 pub struct Tape {
     nodes: Vec<Node>,
     sound: bool,
+    /// What filters found out about this document. Nothing here changes an answer, only how soon it is there.
+    memo: Mutex<Memo>,
 }
 
 /// An open container.
@@ -74,7 +78,7 @@ impl Tape {
         let mut builder = Builder { bytes, at: 0, nodes: Vec::new(), open: Vec::new(), names: Vec::new() };
         let sound = u32::try_from(bytes.len()).is_ok_and(|len| len < u32::MAX) && builder.run().is_some();
         // Half a tape must not be walked as if it were a whole one.
-        Tape { nodes: if sound { builder.nodes } else { Vec::new() }, sound }
+        Tape { nodes: if sound { builder.nodes } else { Vec::new() }, sound, memo: Mutex::default() }
     }
 
     /// False if the bytes were not one JSON value, or 4 GiB of them: then there are no nodes and the evaluator refuses.
@@ -143,6 +147,15 @@ impl Tape {
                 child
             })
         })
+    }
+
+    /// Two evaluations at once would begin with nothing, and the later one's findings stay.
+    pub(super) fn take_memo(&self) -> Memo {
+        std::mem::take(&mut *self.memo.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn put_memo(&self, memo: Memo) {
+        *self.memo.lock().unwrap_or_else(PoisonError::into_inner) = memo;
     }
 
     fn node(&self, node: NodeId) -> Option<&Node> {

@@ -1,7 +1,6 @@
 //! Walks segments and expressions over a tape, within a budget of steps.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::super::FaultKind;
@@ -13,12 +12,24 @@ use super::compare::Value;
 use super::{Expr, Filter, Literal, Operand, Pattern, Query};
 
 /// Nodes in document order, each with how often a list of the RFC would hold it (`count` and `value` ask for that).
-pub(super) type Nodes = Arc<[(NodeId, u64)]>;
+type Nodes = Arc<[(NodeId, u64)]>;
+
+/// What evaluations on one tape need not find again. The tape carries it from one to the next.
+#[derive(Debug, Default)]
+pub(in super::super) struct Memo {
+    /// What queries from `$` gave, by the root they were run from.
+    rooted: Vec<(NodeId, Query, Nodes)>,
+    nodes: usize,
+    /// Patterns of the document.
+    patterns: Vec<Regexp>,
+}
 
 /// Compiling a pattern takes about as long as this many steps.
 const COMPILE_STEPS: u64 = 5_000;
 /// Patterns of the document that are kept compiled.
 const PATTERNS_MAX: usize = 16;
+/// Nodes that are kept of all queries from `$`: 1 MiB.
+const NODES_KEPT_MAX: usize = 1 << 16;
 
 /// One evaluation.
 pub(super) struct Run<'a> {
@@ -26,15 +37,19 @@ pub(super) struct Run<'a> {
     pub(super) tape: &'a Tape,
     root: NodeId,
     steps: &'a mut u64,
-    /// What queries from `$` gave.
-    rooted: HashMap<usize, Nodes>,
-    patterns: Vec<Regexp>,
+    memo: Memo,
+}
+
+impl Drop for Run<'_> {
+    fn drop(&mut self) {
+        self.tape.put_memo(std::mem::take(&mut self.memo));
+    }
 }
 
 impl<'a> Run<'a> {
     pub(super) fn new(bytes: &'a [u8], tape: &'a Tape, root: NodeId, steps: &'a mut u64) -> Result<Self, FaultKind> {
         match tape.is_sound() {
-            true => Ok(Self { bytes, tape, root, steps, rooted: HashMap::new(), patterns: Vec::new() }),
+            true => Ok(Self { bytes, tape, root, steps, memo: tape.take_memo() }),
             false => Err(FaultKind::Rule),
         }
     }
@@ -239,10 +254,10 @@ impl<'a> Run<'a> {
         };
         let Some(pattern) = self.operand(operand, at).map(|value| self.string(value))? else { return Ok(false) };
         self.spend_bytes(pattern.len())?;
-        if let Some(at) = self.patterns.iter().position(|regexp| regexp.is(&pattern, whole)) {
-            let steps = self.patterns.get(at).map_or(0, |regexp| regexp.steps(text.len()));
+        if let Some(at) = self.memo.patterns.iter().position(|regexp| regexp.is(&pattern, whole)) {
+            let steps = self.memo.patterns.get(at).map_or(0, |regexp| regexp.steps(text.len()));
             self.spend(steps)?;
-            return Ok(self.patterns.get(at).is_some_and(|regexp| regexp.matches(text)));
+            return Ok(self.memo.patterns.get(at).is_some_and(|regexp| regexp.matches(text)));
         }
         self.spend(COMPILE_STEPS)?;
         if pattern.len() > DOCUMENT_PATTERN_MAX {
@@ -252,10 +267,10 @@ impl<'a> Run<'a> {
             Ok(regexp) => {
                 self.spend(regexp.steps(text.len()))?;
                 let matches = regexp.matches(text);
-                if self.patterns.len() >= PATTERNS_MAX {
-                    self.patterns.remove(0);
+                if self.memo.patterns.len() >= PATTERNS_MAX {
+                    self.memo.patterns.remove(0);
                 }
-                self.patterns.push(regexp);
+                self.memo.patterns.push(regexp);
                 Ok(matches)
             }
             // RFC 9535, sections 2.4.6 and 2.4.7: what is no I-Regexp matches nothing.
@@ -268,13 +283,16 @@ impl<'a> Run<'a> {
         if !query.root {
             return self.segments(&query.segments, at, true).map(Nodes::from);
         }
-        if let Some(nodes) = self.rooted.get(&query.number) {
-            let nodes = Arc::clone(nodes);
-            self.spend(1)?;
-            return Ok(nodes);
+        self.spend(1)?;
+        let kept = self.memo.rooted.iter().find(|(root, kept, _)| *root == self.root && kept == query);
+        if let Some((_, _, nodes)) = kept {
+            return Ok(Arc::clone(nodes));
         }
         let nodes: Nodes = self.segments(&query.segments, self.root, true)?.into();
-        self.rooted.insert(query.number, Arc::clone(&nodes));
+        if self.memo.nodes + nodes.len() < NODES_KEPT_MAX {
+            self.memo.nodes += nodes.len() + 1;
+            self.memo.rooted.push((self.root, query.clone(), Arc::clone(&nodes)));
+        }
         Ok(nodes)
     }
 

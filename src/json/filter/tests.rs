@@ -226,3 +226,25 @@ fn one_element_is_judged_alone() {
     assert_eq!(judge("5"), Ok(false));
     assert_eq!(judge(r#"{"kind":"x","kind":"y"}"#), Err(FaultKind::DuplicateName));
 }
+
+#[test]
+fn what_the_root_gave_is_found_once_for_all_elements_of_a_tape_and_never_mixed_up() {
+    let document = format!(r#"{{"x":[{}0],"y":[1],"p":"a+"}}"#, r#""aa","#.repeat(500));
+    let tape = Tape::build(document.as_bytes());
+    let filter = |text: &str| {
+        let path = Path::parse(text).unwrap();
+        let Selector::Filter(filter) = path.segments()[0].selectors[0].clone() else { panic!("a filter") };
+        filter
+    };
+    let mut steps = 100_000;
+    let mut judge = |filter: &Filter, root| {
+        let holds = |node| holds(filter, document.as_bytes(), &tape, root, node, &mut steps);
+        tape.children(1).map(holds).filter(|held| *held == Ok(true)).count()
+    };
+    let (many, few, matching) =
+        (filter("$[?count($.x.*) == 501]"), filter("$[?count($.y.*) == 1]"), filter("$[?match(@, $.p)]"));
+    // Each element alone would cost 500 steps, or the compiling of a pattern.
+    assert_eq!((judge(&many, Tape::ROOT), judge(&few, Tape::ROOT), judge(&matching, Tape::ROOT)), (501, 501, 500));
+    // Another root, another answer.
+    assert_eq!((judge(&many, 1), judge(&many, Tape::ROOT)), (0, 501));
+}
