@@ -26,8 +26,8 @@ use crate::telemetry::meters::LedgerMetrics;
 
 use entry::{Close, Open};
 use queue::Queue;
-use segment::Disk;
-use writer::Writer;
+use segment::{Disk, Folder};
+use writer::{Pacing, Writer};
 
 /// How the record is kept.
 #[derive(Clone, Debug)]
@@ -98,6 +98,17 @@ impl Ledger {
 
     /// As [`Ledger::start`], and counts into `metrics`.
     pub fn start_measured(settings: Settings, clock: Clock, metrics: LedgerMetrics) -> Result<(Self, Report), Error> {
+        Self::start_on(&settings, clock, metrics, Pacing::default(), |disk| Box::new(disk))
+    }
+
+    /// As [`Ledger::start_measured`], with a disk that `on` may put something before.
+    fn start_on(
+        settings: &Settings,
+        clock: Clock,
+        metrics: LedgerMetrics,
+        pacing: Pacing,
+        on: impl FnOnce(Disk) -> Box<dyn Folder>,
+    ) -> Result<(Self, Report), Error> {
         let disk = Disk::open(&settings.folder).map_err(Error::Unwritable)?;
         let found = recover::mend(&disk).map_err(Error::Unwritable)?;
         let last = match found.last {
@@ -117,7 +128,7 @@ impl Ledger {
         };
         let mut line = Vec::new();
         entry::start_line(&mut line, clock.now(), settings.durability, &report, found.orderly, &found.unclosed);
-        let mut writer = Writer::new(Box::new(disk), last, &settings, clock.clone(), metrics);
+        let mut writer = Writer::new(on(disk), last, settings, pacing, clock.clone(), metrics);
         writer.line(&line).map_err(|error| Error::Unwritable(format!("cannot write the first entry: {error}")))?;
         Self::serve(writer, clock).map(|ledger| (ledger, report))
     }

@@ -55,6 +55,10 @@ impl Batch {
         self.closed.clear();
     }
 
+    fn bytes(&self) -> usize {
+        self.closes.len() + self.awaited.len()
+    }
+
     fn is_empty(&self) -> bool {
         self.waiters.is_empty() && self.closes.is_empty()
     }
@@ -113,7 +117,7 @@ impl Queue {
         write(&mut state.batch.awaited);
         state.batch.waiters.push(Waiter(waiter));
         state.batch.opened.extend(opened);
-        let bytes = state.batch.awaited.len();
+        let bytes = state.batch.bytes();
         match state.writer.take_if(|writer| writer.quick(bytes)) {
             Some(writer) => Turn { queue: self, writer: Some(writer) }.go_on(state),
             None => self.rouse(state),
@@ -248,7 +252,7 @@ impl Turn<'_> {
         self.write(state);
         for _ in 1..TURNS_MAX {
             let state = self.queue.state();
-            let bytes = state.batch.awaited.len();
+            let bytes = state.batch.bytes();
             if state.batch.is_empty() || !self.writer.as_ref().is_some_and(|writer| writer.quick(bytes)) {
                 break;
             }

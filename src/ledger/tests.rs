@@ -1,5 +1,8 @@
 //! The record through its front door: receipts, torn tails, one process to a folder.
 
+mod crash;
+mod faults;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
@@ -33,6 +36,11 @@ fn an_open(n: u64) -> Open {
 fn a_close() -> Close {
     let rules = vec![(RuleId::new("customer.email"), 1)];
     Close { rules, bytes_in: 10, bytes_out: 5, status: 200, outcome: Outcome::Delivered }
+}
+
+/// A folder in memory where there is one: for tests that sync hundreds of times.
+fn a_quick_folder() -> TempDir {
+    TempDir::new_in("/dev/shm").or_else(|_| TempDir::new()).unwrap()
 }
 
 /// A runtime of one thread, as the tests need no more.
@@ -106,7 +114,7 @@ fn a_tail_torn_at_any_byte_is_set_aside_and_told_of() {
     let stop = text.find("{\"v\":1,\"kind\":\"stop\"").unwrap();
     let last = text.find("{\"v\":1,\"kind\":\"exchange\"").unwrap();
     for cut in last..stop {
-        let folder = TempDir::new().unwrap();
+        let folder = a_quick_folder();
         let file = folder.path().join("ledger-20261124-000001.jsonl");
         std::fs::write(&file, &whole[..cut]).unwrap();
         let (ledger, report) = Ledger::start(settings(folder.path()), clock.clone()).unwrap();
@@ -163,4 +171,98 @@ fn files_and_folder_are_for_the_owner_alone() {
     for file in folder.read_dir().unwrap() {
         assert_eq!(file.unwrap().metadata().unwrap().permissions().mode() & 0o777, 0o600);
     }
+}
+
+#[test]
+fn a_segment_is_followed_by_the_next_before_it_passes_its_size() {
+    let folder = a_quick_folder();
+    let settings = Settings { segment_bytes: 1500, ..settings(folder.path()) };
+    let (ledger, _) = Ledger::start(settings.clone(), Clock::manual(NOON)).unwrap();
+    run(async {
+        let receipt = ledger.open(an_open(0)).await.unwrap();
+        for n in 1..40 {
+            ledger.record(an_open(n), a_close()).await.unwrap();
+        }
+        let lines = lines(folder.path());
+        let last = lines.iter().rfind(|line| line["kind"] == "segment").unwrap();
+        assert_eq!(last["open"][0], ExchangeId::new(0, 0).to_string(), "an exchange that is open is carried along");
+        assert!(last["previous"].as_str().unwrap().starts_with("ledger-20261124-0000"));
+        ledger.close(receipt, a_close());
+        ledger.stop().await;
+    });
+    let mut segments = 0;
+    for file in folder.path().read_dir().unwrap() {
+        let file = file.unwrap();
+        assert!(file.metadata().unwrap().len() <= 1500);
+        segments += u32::from(file.file_name() != "lock");
+    }
+    assert!(segments > 10);
+    assert_eq!(entries(folder.path()).len(), 40);
+    let (ledger, report) = Ledger::start(settings, Clock::manual(NOON)).unwrap();
+    run(ledger.stop());
+    assert_eq!(report, Report::default());
+}
+
+#[test]
+fn exchanges_that_were_opened_segments_ago_and_never_closed_are_told_once() {
+    let folder = a_quick_folder();
+    let settings = Settings { segment_bytes: 1500, ..settings(folder.path()) };
+    let unclosed = |at_most: u64| {
+        let (ledger, report) = Ledger::start(settings.clone(), Clock::manual(NOON)).unwrap();
+        run(async {
+            for n in 0..at_most {
+                ledger.open(an_open(n)).await.unwrap();
+            }
+            for n in 100..130 {
+                ledger.record(an_open(n), a_close()).await.unwrap();
+            }
+            ledger.stop().await;
+        });
+        report.unclosed
+    };
+    assert_eq!([unclosed(3), unclosed(0), unclosed(1), unclosed(0)], [0, 3, 0, 1]);
+}
+
+#[test]
+fn a_new_day_begins_a_new_segment_and_a_clock_set_back_does_not() {
+    let folder = TempDir::new().unwrap();
+    let clock = Clock::manual(NOON);
+    let (ledger, _) = Ledger::start(settings(folder.path()), clock.clone()).unwrap();
+    run(async {
+        for (n, day) in [(1, 0), (2, 1), (3, 0), (4, 1), (5, 2)] {
+            clock.set(Time(NOON.0 + day * DAY));
+            ledger.record(an_open(n), a_close()).await.unwrap();
+        }
+        ledger.stop().await;
+    });
+    let mut names: Vec<_> =
+        folder.path().read_dir().unwrap().map(|file| file.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    let expected =
+        ["ledger-20261124-000001.jsonl", "ledger-20261125-000002.jsonl", "ledger-20261126-000003.jsonl", "lock"];
+    assert_eq!(names, expected);
+    assert_eq!(entries(folder.path()).len(), 5);
+}
+
+#[test]
+fn after_a_batched_run_that_did_not_stop_in_order_the_start_says_what_may_be_lost() {
+    let folder = TempDir::new().unwrap();
+    let batched = Durability::Batched(Duration::from_millis(50));
+    let (ledger, _) =
+        Ledger::start(Settings { durability: batched, ..settings(folder.path()) }, Clock::system()).unwrap();
+    run(ledger.record(an_open(1), a_close())).unwrap();
+    // As a crash leaves it.
+    let crashed = std::fs::read(segment(folder.path())).unwrap();
+    run(ledger.stop());
+    let start = |bytes: Option<&[u8]>| {
+        if let Some(bytes) = bytes {
+            std::fs::write(segment(folder.path()), bytes).unwrap();
+        }
+        let (ledger, report) = Ledger::start(settings(folder.path()), Clock::system()).unwrap();
+        run(ledger.stop());
+        report
+    };
+    assert_eq!(start(None), Report::default(), "an orderly stop loses nothing");
+    assert_eq!(start(Some(&crashed)), Report { maybe_lost: true, maybe_lost_ms: 50, ..Report::default() });
+    assert_eq!(start(None), Report::default(), "it is told once");
 }

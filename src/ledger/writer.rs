@@ -19,13 +19,22 @@ use super::queue::Batch;
 use super::segment::{Folder, Name, Segment};
 use super::{Durability, Error, Settings};
 
-/// How long the writer waits before it tries the disk again by itself, with nobody asking: without this a process that
-/// is taken out of service because its record fails would never find out that the disk is well again.
-const RETRY: Duration = Duration::from_secs(1);
+/// What the writer makes of time.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pacing {
+    /// A commit that takes less, on average, is done by the caller: less than waking a thread costs, and no longer than a
+    /// task may keep a runtime's thread to itself.
+    pub quick: Duration,
+    /// How long the writer waits before it tries the disk again by itself, with nobody asking: without this a process that
+    /// is taken out of service because its record fails would never find out that the disk is well again.
+    pub retry: Duration,
+}
 
-/// A commit that takes less, on average, is done by the caller: less than waking a thread costs, and no longer than a
-/// task may keep a runtime's thread to itself.
-const QUICK: Duration = Duration::from_micros(50);
+impl Default for Pacing {
+    fn default() -> Self {
+        Self { quick: Duration::from_micros(50), retry: Duration::from_secs(1) }
+    }
+}
 
 /// The segment that is being written.
 struct Current {
@@ -41,6 +50,7 @@ pub(super) struct Writer {
     clock: Clock,
     durability: Durability,
     segment_bytes: u64,
+    pacing: Pacing,
     metrics: LedgerMetrics,
     current: Option<Current>,
     /// The newest segment in which something stands.
@@ -73,6 +83,7 @@ impl Writer {
         folder: Box<dyn Folder>,
         last: Option<(Name, u64, Box<dyn Segment>)>,
         settings: &Settings,
+        pacing: Pacing,
         clock: Clock,
         metrics: LedgerMetrics,
     ) -> Self {
@@ -83,6 +94,7 @@ impl Writer {
             clock,
             durability: settings.durability,
             segment_bytes: settings.segment_bytes,
+            pacing,
             metrics,
             current,
             previous,
@@ -113,8 +125,9 @@ impl Writer {
     /// Whether a turn with `bytes` will most likely take no longer than a caller may be held: the disk is quick, and nothing
     /// but a write is due.
     pub(super) fn quick(&self, bytes: usize) -> bool {
-        let roomy = |current: &Current| !self.full(current, bytes as u64, self.clock.now());
-        self.pace < QUICK
+        let bytes = (self.kept.len() + bytes) as u64;
+        let roomy = |current: &Current| !self.full(current, bytes, self.clock.now());
+        self.pace < self.pacing.quick
             && self.gap.is_none()
             && self.current.as_ref().is_some_and(roomy)
             && self.unsynced.is_none_or(|since| since.elapsed() < self.within())
@@ -172,7 +185,7 @@ impl Writer {
     fn commit(&mut self, awaited: &[u8]) -> io::Result<()> {
         let now = self.clock.now();
         self.head.clear();
-        self.rotate(now, awaited.len() as u64)?;
+        self.rotate(now, (self.kept.len() + awaited.len()) as u64)?;
         let Some(current) = &mut self.current else { return Err(io::Error::other("no segment")) };
         if let Some(gap) = &self.gap {
             entry::recovered_line(&mut self.head, now, gap);
@@ -270,7 +283,7 @@ impl Writer {
             }
         }
         self.gap = Some(gap);
-        self.retry = Some(Instant::now() + RETRY);
+        self.retry = Some(Instant::now() + self.pacing.retry);
     }
 
     /// After how long a turn is due although nothing waits. `None`: never.
