@@ -113,12 +113,7 @@ pub(super) fn start_line(
         ",\"orderly\":{orderly},\"torn_bytes\":{},\"damaged_lines\":{},\"maybe_lost\":{},\"maybe_lost_ms\":{},\"unclosed\":[",
         report.torn_bytes, report.damaged_lines, report.maybe_lost, report.maybe_lost_ms
     );
-    for (at, exchange) in unclosed.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        string(out, exchange);
-    }
+    strings(out, unclosed.iter().map(String::as_str));
     out.extend_from_slice(b"]}\n");
 }
 
@@ -134,22 +129,24 @@ pub(super) fn stop_line(out: &mut Vec<u8>, time: Time, unclosed: usize) {
 pub(super) struct Gap {
     /// Entries that were refused, and with them what they would have recorded.
     pub refused: u64,
-    /// The segment whose tail could not be cut back: it may hold entries that were refused.
-    pub uncut: Option<String>,
+    /// Segments whose tail could not be cut back: they may hold entries that were refused.
+    pub uncut: Vec<String>,
     /// Entries were acknowledged (`batched`) that may not have reached the disk.
     pub maybe_lost: bool,
+}
+
+impl Gap {
+    /// Most segments that are named in `uncut`; the log names all.
+    pub(super) const UNCUT_MAX: usize = 100;
 }
 
 /// The `recovered` line: the record could not be written for a while.
 pub(super) fn recovered_line(out: &mut Vec<u8>, time: Time, gap: &Gap) {
     begin(out, "recovered");
     time_member(out, time);
-    let _ = write!(out, ",\"refused\":{},\"maybe_lost\":{}", gap.refused, gap.maybe_lost);
-    if let Some(uncut) = &gap.uncut {
-        out.extend_from_slice(b",\"uncut\":");
-        string(out, uncut);
-    }
-    out.extend_from_slice(b"}\n");
+    let _ = write!(out, ",\"refused\":{},\"maybe_lost\":{},\"uncut\":[", gap.refused, gap.maybe_lost);
+    strings(out, gap.uncut.iter().map(String::as_str));
+    out.extend_from_slice(b"]}\n");
 }
 
 fn begin(out: &mut Vec<u8>, kind: &str) {
@@ -227,6 +224,15 @@ fn string(out: &mut Vec<u8>, text: &str) {
         }
     }
     out.push(b'"');
+}
+
+fn strings<'a>(out: &mut Vec<u8>, texts: impl Iterator<Item = &'a str>) {
+    for (at, text) in texts.enumerate() {
+        if at > 0 {
+            out.push(b',');
+        }
+        string(out, text);
+    }
 }
 
 fn number(out: &mut Vec<u8>, mut value: u64) {
@@ -355,10 +361,10 @@ mod tests {
             |out| stop_line(out, Time(0), 2),
             r#"{"v":1,"kind":"stop","time":"1970-01-01T00:00:00.000Z","unclosed":2}"#,
         );
-        let gap = Gap { refused: 5, uncut: Some("b".into()), maybe_lost: false };
+        let gap = Gap { refused: 5, uncut: vec!["b".into()], maybe_lost: false };
         check(
             |out| recovered_line(out, Time(0), &gap),
-            r#"{"v":1,"kind":"recovered","time":"1970-01-01T00:00:00.000Z","refused":5,"maybe_lost":false,"uncut":"b"}"#,
+            r#"{"v":1,"kind":"recovered","time":"1970-01-01T00:00:00.000Z","refused":5,"maybe_lost":false,"uncut":["b"]}"#,
         );
     }
 

@@ -49,7 +49,11 @@ pub(super) fn mend(disk: &Disk) -> Result<Found, String> {
         let path = disk.path(*name);
         let whole = if told_all { whole_lines(&path) } else { read(&path, &mut found) }.map_err(told)?;
         found.torn_bytes += set_aside(disk, *name, whole).map_err(told)?;
-        found.last.get_or_insert((*name, whole));
+        if found.last.is_none() {
+            // Whole lines that the last run did not get to sync are about to be told of: they must not vanish after that.
+            File::open(&path).and_then(|file| file.sync_all()).map_err(told)?;
+            found.last = Some((*name, whole));
+        }
         told_all |= whole > 0;
     }
     Ok(found)

@@ -63,7 +63,14 @@ pub(super) trait Segment: Send {
 pub(super) struct Disk {
     path: PathBuf,
     /// Held as long as this lives: one process to a folder.
-    _lock: File,
+    lock: File,
+}
+
+/// By hand, because a child that is just being spawned holds a copy of every open file, and with it the lock.
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = self.lock.unlock();
+    }
 }
 
 impl Disk {
@@ -95,7 +102,7 @@ impl Disk {
         if mode & 0o077 != 0 {
             tracing::warn!(folder = %path.display(), mode = format_args!("{:o}", mode & 0o777), "ledger folder is open to others");
         }
-        Ok(Self { path: path.to_owned(), _lock: lock })
+        Ok(Self { path: path.to_owned(), lock })
     }
 
     /// All segments, oldest first.

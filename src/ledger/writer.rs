@@ -272,14 +272,14 @@ impl Writer {
             let cut = segment.cut(acknowledged);
             drop(segment);
             // Without this a full disk would collect one empty file with each try.
-            if acknowledged == 0 && self.folder.remove(name).is_ok() {
+            let removed = acknowledged == 0 && self.folder.remove(name).is_ok();
+            if removed {
                 self.number = self.number.saturating_sub(1);
-            }
-            if let Err(error) = cut
-                && acknowledged > 0
-            {
+            } else if let Err(error) = cut {
                 tracing::error!(segment = %name, cause = %error, "a segment cannot be cut back: it may hold entries that were refused");
-                gap.uncut = Some(name.to_string());
+                if gap.uncut.len() < Gap::UNCUT_MAX {
+                    gap.uncut.push(name.to_string());
+                }
             }
         }
         self.gap = Some(gap);

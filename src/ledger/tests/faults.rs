@@ -61,10 +61,12 @@ impl Segment for FaultySegment {
         self.segment.append(bytes)
     }
 
-    /// Loses what was not synced, and says so only once.
+    /// Every other plan loses what was not synced, and says so only once.
     fn sync(&mut self) -> io::Result<()> {
         if let Err(error) = self.plan.check() {
-            self.segment.cut(self.synced)?;
+            if self.plan.from % 2 == 0 {
+                self.segment.cut(self.synced)?;
+            }
             return Err(error);
         }
         self.synced = self.path.metadata()?.len();
@@ -123,7 +125,7 @@ fn live(settings: &Settings, plan: &Plan, quick: bool) -> Option<Seen> {
 fn whatever_call_of_the_disk_fails_no_receipt_is_without_its_entry() {
     let batched = Durability::Batched(Duration::ZERO);
     for (durability, quick) in [(Durability::Strict, true), (Durability::Strict, false), (batched, true)] {
-        for count in [1, 2, 3, 7] {
+        for count in [1, 2, 3, 4, 7] {
             let mut n = 0;
             loop {
                 let folder = a_quick_folder();
@@ -162,7 +164,10 @@ fn judge(folder: &Path, seen: &Seen, durability: Durability, report: &Report, wh
     let unclosed = seen.closed.iter().filter(|exchange| !closes.contains(exchange.as_str())).count();
     assert!(unclosed == 0 || told, "{what}: {unclosed} closes are missing");
     // One that was refused but could not be cut off may read as open; never one too few.
-    let uncut = recovered.iter().any(|line| line["uncut"].is_string());
+    let uncut = recovered.iter().any(|line| line["uncut"].as_array().is_some_and(|uncut| !uncut.is_empty()));
+    let written: BTreeSet<_> = seen.receipts.iter().cloned().chain([ExchangeId::new(1000, 0).to_string()]).collect();
+    let phantoms = entries.difference(&written).count();
+    assert!(phantoms == 0 || uncut, "{what}: {phantoms} entries of exchanges that were refused");
     assert!(report.unclosed == 0 || uncut || told, "{what}: {report:?}");
 }
 
