@@ -13,5 +13,7 @@
     reason = "a test may stop at the first surprise"
 )]
 
+mod document;
 mod harness;
+mod oracle;
 mod table;
