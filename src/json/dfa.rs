@@ -20,7 +20,7 @@ pub(super) type StateId = u32;
 type ActionId = u32;
 
 /// Bounds of the cache. A program of a hundred rules has some hundred states; 4 MiB of cells are the most that a program takes.
-const STATES_MAX: usize = 1 << 13;
+const STATES_MAX: usize = 1 << 12;
 const ACTIONS_MAX: usize = 1 << 14;
 const CELLS_MAX: usize = 1 << 19;
 /// Edges that a state with tests remembers.

@@ -321,8 +321,8 @@ impl Walker {
         plan: &mut Plan,
     ) -> Result<Flow, Bad> {
         let mut fate = edge.container();
-        if let Some(trace) = &self.trace {
-            fate = trace.walked(fate);
+        if let Some(trace) = &mut self.trace {
+            fate = trace.walked(fate, self.stack.len() + 1);
         }
         let walks = matches!(fate, ContainerFate::Show | ContainerFate::Wait | ContainerFate::Sink);
         let mut len = None;

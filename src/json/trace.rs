@@ -13,6 +13,8 @@ pub(super) struct Trace {
     pub(super) lines: Vec<TraceLine>,
     /// The current name at each level.
     names: Vec<String>,
+    /// The level of the outermost container that a plain walk would not look into.
+    beyond: Option<usize>,
     /// Who decided the leaf that is being skimmed.
     pub(super) decided: Option<u32>,
     /// The constant that took its place.
@@ -38,13 +40,25 @@ impl Trace {
         }
     }
 
-    /// What is looked into although it need not be.
-    pub(super) fn walked(&self, fate: ContainerFate) -> ContainerFate {
-        match fate {
+    /// What is looked into although it need not be. `level` is the container's.
+    pub(super) fn walked(&mut self, fate: ContainerFate, level: usize) -> ContainerFate {
+        let walked = match fate {
             ContainerFate::Pass => ContainerFate::Show,
             ContainerFate::Cut => ContainerFate::Sink,
-            other => other,
-        }
+            other => return other,
+        };
+        self.beyond.get_or_insert(level);
+        walked
+    }
+
+    /// The container at a level closes.
+    pub(super) fn close(&mut self, level: usize) {
+        self.beyond = self.beyond.filter(|beyond| *beyond < level);
+    }
+
+    /// Is this a place that only a traced walk looks into? Then nothing is held back there.
+    pub(super) fn is_beyond(&self) -> bool {
+        self.beyond.is_some()
     }
 
     /// A line for the current place.

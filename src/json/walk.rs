@@ -203,7 +203,7 @@ impl Walker {
                 }
                 Stage::InName => {
                     // The bound is on what is held back, and found in the same place however the input was cut.
-                    let room = program.limits.name_bytes.saturating_sub(self.pending.bytes());
+                    let room = self.held_max(program).saturating_sub(self.pending.bytes());
                     let bound = self.sep.saturating_add(room);
                     let within = buf.get(..bound).unwrap_or(buf);
                     match scan::string(within, pos, true, &mut self.escaped)? {
@@ -282,11 +282,20 @@ impl Walker {
         // Only where there was some: then the answer does not depend on how the input was cut.
         if at != pos
             && self.top.kind != Kind::Root
-            && self.pending.bytes() + at.saturating_sub(self.sep) > program.limits.name_bytes
+            && self.pending.bytes() + at.saturating_sub(self.sep) > self.held_max(program)
         {
             return scan::bad(FaultKind::NameTooLong, self.sep);
         }
         Ok(at)
+    }
+
+    /// Bytes that may be held back here.
+    #[inline]
+    fn held_max(&self, program: &Program) -> usize {
+        match &self.trace {
+            Some(trace) if trace.is_beyond() => usize::MAX,
+            _ => program.limits.name_bytes,
+        }
     }
 
     /// White space behind an opener: it is held back only while the opener waits.
@@ -357,10 +366,11 @@ impl Walker {
         let end = pos + 1;
         let level = self.stack.len();
         let waits = self.pending.is_active();
-        if let Some(trace) = &mut self.trace
-            && self.stage != Stage::After
-        {
-            trace.empty(&self.stack, waits);
+        if let Some(trace) = &mut self.trace {
+            if self.stage != Stage::After {
+                trace.empty(&self.stack, waits);
+            }
+            trace.close(level);
         }
         self.drop_loose();
         if waits {

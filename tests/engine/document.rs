@@ -27,8 +27,22 @@ pub const NAMES: &[&str] = &["a", "b", "c", "E-Mail", "e-mail", "a b", "é", "lo
 pub fn documents() -> impl Strategy<Value = Document> {
     let leaf = prop_oneof![
         prop::sample::select(vec![
-            "1", "-0.5e+10", "12345678901234567890.10", "true", "false", "null", "null", "\"\"", "\"drop\"", "\"pass\"",
-            "\"later\"", "\"\\u0061\\n\"", "\"\u{1f600}\"", "\"x\"", "3", "2",
+            "1",
+            "-0.5e+10",
+            "12345678901234567890.10",
+            "true",
+            "false",
+            "null",
+            "null",
+            "\"\"",
+            "\"drop\"",
+            "\"pass\"",
+            "\"later\"",
+            "\"\\u0061\\n\"",
+            "\"\u{1f600}\"",
+            "\"x\"",
+            "3",
+            "2",
         ])
         .prop_map(String::from),
         (0..40usize).prop_map(|n| format!("\"{}\"", "long \\\\ text ".repeat(n))),
@@ -127,11 +141,14 @@ pub fn tokens(text: &str) -> Vec<String> {
         let len = match first {
             '"' => {
                 let mut escaped = false;
-                rest.char_indices().skip(1).find(|(_, c)| {
-                    let end = *c == '"' && !escaped;
-                    escaped = *c == '\\' && !escaped;
-                    end
-                }).map_or(rest.len(), |(i, _)| i + 1)
+                rest.char_indices()
+                    .skip(1)
+                    .find(|(_, c)| {
+                        let end = *c == '"' && !escaped;
+                        escaped = *c == '\\' && !escaped;
+                        end
+                    })
+                    .map_or(rest.len(), |(i, _)| i + 1)
             }
             '{' | '}' | '[' | ']' | ',' | ':' | ' ' | '\n' | '\r' | '\t' => {
                 rest = &rest[1..];

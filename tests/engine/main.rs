@@ -14,6 +14,8 @@
 )]
 
 mod document;
+mod grammar;
 mod harness;
 mod oracle;
+mod properties;
 mod table;

@@ -239,9 +239,10 @@ impl Oracle {
         selecting: &[usize],
         [open, close]: [&str; 2],
     ) -> Result<Option<String>, FaultKind> {
-        let whole = selecting.iter().copied().filter(|n| {
-            matches!(self.rules[*n].selection.verb, Verb::Drop | Verb::Null | Verb::Replace(_))
-        });
+        let whole = selecting
+            .iter()
+            .copied()
+            .filter(|n| matches!(self.rules[*n].selection.verb, Verb::Drop | Verb::Null | Verb::Replace(_)));
         if let Some((winner, verb)) = self.strictest(whole).map(|(n, verb)| (n, verb.cloned())) {
             self.counts[winner] += 1;
             return Ok(match verb {
@@ -258,9 +259,8 @@ impl Oracle {
         if dead && self.otherwise == Otherwise::Refuse {
             return Err(FaultKind::Unlisted);
         }
-        let named = self.rules.iter().any(|r| {
-            r.selection.verb != Verb::Drop && r.plain.contains(place) && !r.excepts(place)
-        });
+        let named =
+            self.rules.iter().any(|r| r.selection.verb != Verb::Drop && r.plain.contains(place) && !r.excepts(place));
         let mut inside = Vec::new();
         for (step, child) in children {
             let name = match &step {
@@ -296,8 +296,8 @@ fn segment() -> impl Strategy<Value = String> {
 
 fn rules() -> impl Strategy<Value = Vec<Written>> {
     let verb = prop::sample::select(vec![
-        "keep", "keep", "keep", "whole", "whole", "drop", "null", "put:7", "put:[7]", "put:8", "mask", "mask:2", "token",
-        "~drop", "~null", "~mask",
+        "keep", "keep", "keep", "whole", "whole", "drop", "null", "put:7", "put:[7]", "put:8", "mask", "mask:2",
+        "token", "~drop", "~null", "~mask",
     ]);
     let path = || prop::collection::vec(segment(), 0..4);
     prop::collection::vec((verb, path(), prop::collection::vec(path(), 0..2)), 0..6)
@@ -313,7 +313,8 @@ fn holds(otherwise: Otherwise, rules: &[Written], document: &Document, taste: &[
         })
         .collect();
     let written: Vec<&str> = written.iter().map(String::as_str).collect();
-    let rules: Vec<Rule> = written.iter().zip(rules).map(|(text, (_, path, _))| Rule::new(text, path, &value)).collect();
+    let rules: Vec<Rule> =
+        written.iter().zip(rules).map(|(text, (_, path, _))| Rule::new(text, path, &value)).collect();
     let zeros = vec![0; rules.len()];
     let mut oracle = Oracle { rules, otherwise, counts: zeros.clone(), matched: zeros };
     let expected = oracle.place(&Vec::new(), document).map(|out| out.unwrap_or_else(|| "null".to_owned()));

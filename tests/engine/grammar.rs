@@ -1,0 +1,248 @@
+//! What is JSON and what is not, by the public parsing suite and by hand, at every cut; and the limits.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use tidegate::json::automaton::Otherwise::{Drop, Keep};
+use tidegate::json::automaton::Program;
+use tidegate::json::window::Rewriter;
+use tidegate::json::{FaultKind, Limits};
+
+use crate::harness::{Scribe, limited, program, run, run_with, said};
+
+/// The suite's files; none, and said so, where the suite is not there.
+fn suite(kind: char) -> Vec<(String, Vec<u8>)> {
+    let folder = std::env::var_os("TIDEGATE_CONFORMANCE")
+        .map_or_else(|| PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data"), PathBuf::from);
+    let folder = folder.join("json-test-suite/test_parsing");
+    let Ok(entries) = std::fs::read_dir(&folder) else {
+        println!("SKIPPED: no parsing suite at {}", folder.display());
+        return Vec::new();
+    };
+    let mut files: Vec<_> = (entries)
+        .map(|entry| entry.unwrap().path())
+        .map(|path| (path.file_name().unwrap().to_string_lossy().into_owned(), std::fs::read(path).unwrap()))
+        .filter(|(name, _)| name.starts_with(kind))
+        .collect();
+    files.sort();
+    files
+}
+
+/// Programs that copy whole, walk everything, hold everything and remove everything: the grammar is the same for all.
+fn programs() -> Vec<Arc<Program>> {
+    vec![
+        program(Keep, &[]),
+        program(Keep, &["mask $..nothing", "drop $..[?@.nothing]"]),
+        program(Keep, &["drop $..nothing"]),
+        program(Drop, &[]),
+        program(Drop, &["keep $..nothing.nothing"]),
+        program(Drop, &["null $.*"]),
+        program(Keep, &["drop $[-1].nothing"]),
+        program(Keep, &["drop $[?$.nothing]"]),
+    ]
+}
+
+fn cut(document: &[u8], chunk: usize, program: &Arc<Program>) -> Result<String, FaultKind> {
+    run_with(program, document, chunk, true, false).0.out.map_err(|fault| fault.kind)
+}
+
+#[test]
+fn what_the_suite_calls_json_is_accepted_byte_for_byte() {
+    for (name, document) in suite('y') {
+        let keep_all = [program(Keep, &[]), program(Keep, &["drop $..nothing"]), program(Drop, &["whole $"])];
+        for program in &keep_all {
+            for chunk in [1, 2, 3, 5, 64, usize::MAX] {
+                let out = cut(&document, chunk, program);
+                assert_eq!(out.as_deref().map(str::as_bytes), Ok(&document[..]), "{name} at {chunk}");
+            }
+        }
+        for program in &programs() {
+            let out = match cut(&document, 3, program) {
+                // JSON, but a filter that reads it cannot be decided.
+                Err(FaultKind::DuplicateName) if name.contains("duplicated") => continue,
+                out => out.unwrap_or_else(|kind| panic!("{name}: {kind:?}")),
+            };
+            assert!(serde_json::from_str::<serde_json::Value>(&out).is_ok(), "{name} became {out}");
+        }
+    }
+}
+
+#[test]
+fn what_the_suite_calls_no_json_is_refused_by_every_program() {
+    for (name, document) in suite('n') {
+        for (n, program) in programs().iter().enumerate() {
+            let whole = run_with(program, &document, usize::MAX, true, false).0.out;
+            assert!(whole.is_err(), "{name} by program {n}");
+            for chunk in [1, 2, 3, 5, 64] {
+                assert_eq!(run_with(program, &document, chunk, true, false).0.out, whole, "{name} at {chunk}");
+            }
+        }
+    }
+}
+
+#[test]
+fn what_the_suite_leaves_open_is_decided() {
+    // Numbers of any size are JSON and are not computed with; 500 levels are within the limit. All that is no UTF-8, that is
+    // half a surrogate pair, or that begins with a byte order mark is refused.
+    for (name, document) in suite('i') {
+        let accepted = name.starts_with("i_number") || name == "i_structure_500_nested_arrays.json";
+        let said = run(&program(Keep, &[]), &document).out;
+        assert_eq!(said.is_ok(), accepted, "{name}: {said:?}");
+        if let Ok(out) = said {
+            assert_eq!(out.as_bytes(), document, "{name}");
+        }
+    }
+}
+
+#[test]
+fn each_fault_has_its_kind_and_place() {
+    for (document, expected) in [
+        ("", "json_empty $ +0"),
+        (" \n ", "json_empty $ +3"),
+        ("{\"a\":", "json_truncated $['a'] +5"),
+        ("[1,2", "json_truncated $ +4"),
+        ("\"abc", "json_truncated $ +4"),
+        ("tru", "json_truncated $ +3"),
+        ("-", "json_truncated $ +1"),
+        ("{} {}", "json_trailing $ +3"),
+        ("1 2", "json_trailing $ +2"),
+        ("[1]]", "json_trailing $ +3"),
+        ("\u{feff}{}", "json_bom $ +0"),
+        ("nul ", "json_syntax $ +3"),
+        ("NaN", "json_syntax $ +0"),
+        ("[1,]", "json_syntax $[1] +3"),
+        ("[,1]", "json_syntax $[0] +1"),
+        ("{\"a\":1,}", "json_syntax $ +7"),
+        ("{a:1}", "json_syntax $ +1"),
+        ("{\"a\" 1}", "json_syntax $['a'] +5"),
+        ("{\"a\":1 \"b\":2}", "json_syntax $ +7"),
+        ("[1}", "json_syntax $ +2"),
+        ("/**/1", "json_syntax $ +0"),
+        ("[1 // x\n]", "json_syntax $ +3"),
+        ("'a'", "json_syntax $ +0"),
+        ("\u{a0}1", "json_syntax $ +0"),
+        ("01", "json_number $ +1"),
+        ("[1.]", "json_number $[0] +3"),
+        ("[1.e1]", "json_number $[0] +3"),
+        ("[-]", "json_number $[0] +2"),
+        ("[1e+]", "json_number $[0] +4"),
+        ("+1", "json_syntax $ +0"),
+        ("[\"\\x\"]", "json_escape $[0] +2"),
+        ("[\"\\u12g4\"]", "json_escape $[0] +6"),
+        ("[\"\\ud800\"]", "json_surrogate $[0] +2"),
+        ("[\"\\udc00\"]", "json_surrogate $[0] +2"),
+        ("[\"\\ud800\\u0041\"]", "json_surrogate $[0] +2"),
+        ("{\"\\ud800\":1}", "json_surrogate $[*] +2"),
+        ("[\"a\tb\"]", "json_control $[0] +3"),
+        ("{\"a\n\":1}", "json_control $[*] +3"),
+        ("{\"a\\u0000\":1}", "json_nul_name $[*] +3"),
+        ("{\"a\":\"\\u0000\"}", "{\"a\":\"\\u0000\"}"),
+    ] {
+        assert_eq!(said(Keep, &["mask $.a.z", "drop $..[5]"], document), expected, "{document}");
+    }
+    for (bytes, at) in
+        [(&b"\xff\xfe1"[..], 0), (b"\"\xc3", 1), (b"\"\xed\xa0\x80\"", 1), (b"[\"\xc0\xaf\"]", 2), (b"\"\xf5\x80\"", 1)]
+    {
+        for program in programs() {
+            let fault = run(&program, bytes).out.unwrap_err();
+            assert_eq!((fault.kind, fault.offset), (FaultKind::Utf8, at), "{bytes:?}");
+        }
+    }
+}
+
+#[test]
+fn a_fault_inside_what_no_rule_reaches_says_how_deep() {
+    assert_eq!(said(Keep, &["drop $.a.b"], r#"{"a":{"x":{"y":[1,,]}}}"#), "json_syntax $['a'][*][*][*] +18");
+    assert_eq!(said(Keep, &["drop $.a[?@.b]"], r#"{"a":[1,{"secret":}]}"#), "json_syntax $['a'][1][*] +18");
+}
+
+#[test]
+fn a_location_prints_only_names_that_the_policy_mentions() {
+    let said = said(Keep, &["drop $.a['it\\'s'].x"], r#"{"a":{"it's":{"anna@example.org":?"#);
+    assert_eq!(said, "json_syntax $['a']['it\\'s'][*] +33");
+}
+
+#[test]
+fn nesting_is_counted_the_same_whether_walked_or_not() {
+    let limits = Limits { depth: 5, ..Limits::default() };
+    for rules in [&["drop $..nothing"][..], &[], &["drop $[0][0].a"], &["drop $..[?@.nothing]"], &["keep $[-1].x"]] {
+        let program = limited(Keep, rules, limits);
+        assert_eq!(run(&program, b"[[[[[1]]]]]").out.unwrap(), "[[[[[1]]]]]");
+        let fault = run(&program, b"[[[[[[1]]]]]]").out.unwrap_err();
+        assert_eq!((fault.kind, fault.offset), (FaultKind::Depth, 5), "{rules:?}");
+    }
+    let deep = "[".repeat(1 << 20);
+    for program in programs() {
+        let fault = run_with(&program, deep.as_bytes(), 1 << 14, true, false).0.out.unwrap_err();
+        assert_eq!((fault.kind, fault.offset), (FaultKind::Depth, 512));
+    }
+}
+
+#[test]
+fn what_is_held_is_limited_wherever_it_is_cut() {
+    let limits = Limits { value_bytes: 16, element_bytes: 32, name_bytes: 64, ..Limits::default() };
+    let long = |n: usize| "x".repeat(n);
+    let cases: &[(&[&str], String, Result<(), FaultKind>)] = &[
+        (&["mask $.a"], format!("{{\"a\":\"{}\"}}", long(14)), Ok(())),
+        (&["mask $.a"], format!("{{\"a\":\"{}\"}}", long(15)), Err(FaultKind::ValueTooLong)),
+        (&["mask $.a"], format!("{{\"a\":1{}}}", "0".repeat(20)), Err(FaultKind::ValueTooLong)),
+        (&["mask $.a"], format!("{{\"b\":\"{}\"}}", long(500)), Ok(())),
+        (&["drop $.a", "null $.b"], format!("{{\"a\":\"{}\",\"b\":\"{}\"}}", long(500), long(500)), Ok(())),
+        (&["drop $[?@.a]"], format!("[{{\"b\":\"{}\"}}]", long(24)), Ok(())),
+        (&["drop $[?@.a]"], format!("[{{\"b\":\"{}\"}}]", long(25)), Err(FaultKind::ElementTooLong)),
+        (&["drop $[?$.a]"], format!("[{}]", "1,".repeat(20)), Err(FaultKind::ElementTooLong)),
+        (&["drop $..[-1]"], format!("{{\"a\":[\"{}\"]}}", long(40)), Err(FaultKind::ElementTooLong)),
+        (&["drop $..z"], format!("{{\"{}\":1}}", long(62)), Ok(())),
+        (&["drop $..z"], format!("{{\"{}\":1}}", long(63)), Err(FaultKind::NameTooLong)),
+        (&["drop $..z"], format!("{{\"{}\\q\":1}}", long(500)), Err(FaultKind::NameTooLong)),
+        (&["drop $..z"], format!("{{\"\\q{}\":1}}", long(500)), Err(FaultKind::Escape)),
+        (&["drop $.z"], format!("{{\"a\":{{\"{}\":1}}}}", long(500)), Ok(())),
+        (&["drop $..z"], format!("{0}[{0}1{1},2]{0}", " ".repeat(100), " ".repeat(30)), Ok(())),
+        (&["drop $..z"], format!("[1{0},{0}2]", " ".repeat(32)), Err(FaultKind::NameTooLong)),
+        (&["drop $..z"], format!("[1{}?", " ".repeat(500)), Err(FaultKind::NameTooLong)),
+    ];
+    for (rules, document, expected) in cases {
+        let said = run(&limited(Keep, rules, limits), document.as_bytes()).out;
+        match expected {
+            Ok(()) => drop(said.unwrap_or_else(|fault| panic!("{rules:?} {document}: {fault}"))),
+            Err(kind) => assert_eq!(said.expect_err(document).kind, *kind, "{rules:?} {document}"),
+        }
+    }
+    // Openers that wait count together.
+    let waits = limited(Drop, &["keep $..z"], limits);
+    let nested = |n: usize| format!("{}{{\"z\":1}}{}", "{\"12345\":".repeat(n), "}".repeat(n));
+    assert_eq!(run(&waits, nested(6).as_bytes()).out.unwrap(), nested(6));
+    assert_eq!(run(&waits, nested(8).as_bytes()).out.unwrap_err().kind, FaultKind::NameTooLong);
+}
+
+#[test]
+fn a_long_string_passes_without_being_held() {
+    let long = "long text, caf\u{e9} ".repeat(4096);
+    for (rules, stays) in
+        [(&["mask $.b"][..], true), (&["drop $.a"], false), (&["null $.a"], false), (&["keep $.*.x"], false)]
+    {
+        let otherwise = if rules == ["keep $.*.x"] { Drop } else { Keep };
+        let mut rewriter = Rewriter::new(program(otherwise, rules));
+        let mut out = Vec::new();
+        let mut feed = |bytes: &[u8]| {
+            rewriter.feed(bytes, &mut Scribe).unwrap();
+            rewriter.splice(std::iter::empty(), &mut out).unwrap();
+            assert!(rewriter.held_bytes() < 16, "{rules:?} holds {}", rewriter.held_bytes());
+        };
+        feed(b"{\"w\":{},\"a\":\"");
+        for _ in 0..20 {
+            feed(long.as_bytes());
+        }
+        feed(b"\"}");
+        rewriter.finish(&mut Scribe).unwrap();
+        assert_eq!(out.len() > 20 * long.len(), stays, "{rules:?}");
+    }
+}
+
+#[test]
+fn after_a_fault_the_rewriter_is_spent() {
+    let mut rewriter = Rewriter::new(program(Keep, &[]));
+    let fault = rewriter.feed(b"[1,]", &mut Scribe).unwrap_err();
+    assert_eq!(rewriter.feed(b"2]", &mut Scribe), Err(fault.clone()));
+    assert_eq!(rewriter.finish(&mut Scribe), Err(fault));
+}

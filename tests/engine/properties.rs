@@ -1,0 +1,176 @@
+//! What holds for every program and document, whatever they are.
+
+use proptest::prelude::*;
+use serde_json::Value;
+use tidegate::json::automaton::Otherwise::{Drop, Keep};
+use tidegate::json::window::{Judge, Judgement, Leaf, Rewriter, SpliceError};
+
+use crate::document::{documents, tokens};
+use crate::harness::{program, run, run_with};
+
+/// Bytes that are nearly JSON.
+fn nearly() -> impl Strategy<Value = Vec<u8>> {
+    let piece = prop::sample::select(vec![
+        "{",
+        "}",
+        "[",
+        "]",
+        ",",
+        ":",
+        "\"",
+        "\"a\"",
+        "\"a\":",
+        "\\",
+        "\\u00",
+        "\\ud83d",
+        "1",
+        "-",
+        "0",
+        ".5",
+        "e",
+        "E+",
+        "true",
+        "fals",
+        "null",
+        " ",
+        "\n",
+        "\t",
+        "\u{e9}",
+        "\u{1f600}",
+        "\u{1}",
+        "\"b\":{",
+        "[[",
+        "]]",
+        "\"x\",",
+        "{\"a\":[{\"b\":",
+    ]);
+    let bytes = prop_oneof![8 => piece.prop_map(|s| s.as_bytes().to_vec()), 1 => any::<u8>().prop_map(|b| vec![b])];
+    prop::collection::vec(bytes, 0..24).prop_map(|pieces| pieces.concat())
+}
+
+const SETS: &[&[&str]] = &[
+    &[],
+    &["keep $.a", "mask $..b"],
+    &["keep $..b", "drop $.a[1]", "null $[0]"],
+    &["whole $.*", "drop $..a.b"],
+    &["keep $[?@.a]", "mask $.a[-1]"],
+    &["drop $..[?@.b == 1]", "keep $..[?$.a]"],
+    &["mask $..*"],
+];
+
+const KEEPS: &[&[&str]] = &[
+    &["keep $..a", "drop $.b", "keep $.*[0]"],
+    &["keep $.*", "keep $[1:].*"],
+    &["whole $.a", "keep $..*"],
+    &["whole $"],
+];
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 2_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn bytes_that_are_nearly_json_are_read_one_way_however_they_are_cut(
+        bytes in nearly(),
+        rules in prop::sample::select(SETS),
+        drops in any::<bool>(),
+    ) {
+        let said = run(&program(if drops { Drop } else { Keep }, rules), &bytes);
+        match said.out {
+            // serde_json reads the same grammar, but for numbers that it cannot hold.
+            Ok(out) => prop_assert!(serde_json::from_str::<Value>(&out).is_ok(), "{out}"),
+            Err(fault) => {
+                let reads: Result<Value, _> = serde_json::from_slice(&bytes);
+                let ours = ["json_rule", "json_duplicate_name", "json_nul_name"].contains(&fault.kind.code());
+                prop_assert!(reads.is_err() || ours, "{fault}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_stays_stands_in_the_order_and_spelling_of_the_document(
+        document in documents(),
+        taste in prop::collection::vec(any::<u8>(), 1..40),
+        rules in prop::sample::select(KEEPS),
+        chunk in 1usize..50,
+    ) {
+        let text = document.spell(&taste);
+        let out = run_with(&program(Drop, rules), text.as_bytes(), chunk, true, false).0.out.unwrap();
+        if rules == ["whole $"] {
+            prop_assert_eq!(&out, &text);
+        }
+        let mut before = tokens(&text).into_iter();
+        for token in tokens(&out) {
+            prop_assert!(out.trim() == "null" || before.any(|known| known == token), "{token} of {out} from {text}");
+        }
+    }
+
+    #[test]
+    fn a_program_without_rules_keeps_every_byte_or_none(document in documents(), taste in prop::collection::vec(any::<u8>(), 1..9)) {
+        let text = document.spell(&taste);
+        prop_assert_eq!(run(&program(Keep, &[]), text.as_bytes()).out.unwrap(), text.clone());
+        let dropped = run(&program(Drop, &[]), text.as_bytes()).out.unwrap();
+        prop_assert_eq!(dropped.trim(), "null");
+    }
+}
+
+/// Leaves everything for later.
+struct Later;
+
+impl Judge for Later {
+    fn judge(&mut self, _: Leaf<'_>, _: &mut Vec<u8>) -> Judgement {
+        Judgement::Later
+    }
+}
+
+#[test]
+fn a_splice_with_the_wrong_replacements_writes_nothing_and_can_be_repeated() {
+    let mut rewriter = Rewriter::new(program(Keep, &["mask $.*"]));
+    rewriter.feed(b"{\"a\":1,\"b\":2}", &mut Later).unwrap();
+    rewriter.finish(&mut Later).unwrap();
+    let mut out = b"before".to_vec();
+    let splice = |rewriter: &mut Rewriter, later: &[&str], out: &mut Vec<u8>| {
+        rewriter.splice(later.iter().map(|l| l.as_bytes()), out)
+    };
+    assert_eq!(splice(&mut rewriter, &["\"x\""], &mut out), Err(SpliceError::Count));
+    assert_eq!(splice(&mut rewriter, &["7", "8", "9"], &mut out), Err(SpliceError::Count));
+    assert_eq!(splice(&mut rewriter, &["7", "8,9"], &mut out), Err(SpliceError::Value));
+    assert_eq!(splice(&mut rewriter, &["7", ""], &mut out), Err(SpliceError::Value));
+    assert_eq!(out, b"before");
+    assert_eq!(splice(&mut rewriter, &["7", "\"x\""], &mut out), Ok(()));
+    assert_eq!(out, b"before{\"a\":7,\"b\":\"x\"}");
+}
+
+#[test]
+fn more_states_than_the_cache_has_room_for_change_nothing() {
+    // Each subset of the names above a place is a state of its own.
+    const RULES: usize = 13;
+    let rules: Vec<String> = (0..RULES).map(|n| format!("keep $..a{n}..b{n}")).collect();
+    let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
+    fn spell(level: usize, above: usize, document: &mut String, expected: &mut Vec<String>) -> bool {
+        if level == RULES {
+            let members = |keeps: &dyn Fn(usize) -> bool| {
+                (0..3).filter(|n| keeps(*n)).map(|n| format!("\"b{n}\":{n}")).collect::<Vec<_>>().join(",")
+            };
+            document.push_str(&format!("{{{}}}", members(&|_| true)));
+            expected.push(format!("{{{}}}", members(&|n| above >> n & 1 == 1)));
+            return above & 7 != 0;
+        }
+        document.push_str(&format!("{{\"a{level}\":"));
+        spell(level + 1, above | 1 << level, document, expected);
+        let with = expected.pop().unwrap();
+        document.push_str(",\"x\":");
+        let without_any = spell(level + 1, above, document, expected);
+        let without = expected.pop().unwrap();
+        document.push('}');
+        let with = (level < 3 || above & 7 != 0).then(|| format!("\"a{level}\":{with}"));
+        let without = without_any.then(|| format!("\"x\":{without}"));
+        let members: Vec<String> = with.into_iter().chain(without).collect();
+        expected.push(format!("{{{}}}", members.join(",")));
+        !members.is_empty()
+    }
+    let (mut document, mut expected) = (String::new(), Vec::new());
+    spell(0, 0, &mut document, &mut expected);
+    let program = program(Drop, &rules);
+    let out = run_with(&program, document.as_bytes(), 1 << 12, true, false).0.out.unwrap();
+    assert!(out == expected[0], "differs");
+}
