@@ -77,7 +77,7 @@ pub fn run(args: Args, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
     if found.iter().any(|diagnostic| diagnostic.severity >= bar) { Exit::Findings } else { Exit::Clean }
 }
 
-fn today() -> jiff::civil::Date {
+pub(super) fn today() -> jiff::civil::Date {
     let millis = i64::try_from(Clock::system().now().0).unwrap_or(i64::MAX);
     let now = jiff::Timestamp::from_millisecond(millis).unwrap_or(jiff::Timestamp::MAX);
     jiff::tz::TimeZone::UTC.to_datetime(now).date()
