@@ -1,3 +1,5 @@
+//! Unit tests of the router and of the normal form of request targets.
+
 use proptest::prelude::*;
 
 use super::*;

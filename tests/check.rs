@@ -1,0 +1,188 @@
+//! `tidegate check` and `tidegate explain`, by their command lines.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test may stop at the first surprise"
+)]
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use tidegate::cli::{self, Exit};
+
+/// Runs a command; colours are taken out.
+fn tidegate(args: &[&str]) -> (Exit, String, String) {
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let exit = cli::run(["tidegate"].iter().chain(args).map(OsString::from), &mut out, &mut err);
+    (exit, plain(&out), plain(&err))
+}
+
+fn plain(bytes: &[u8]) -> String {
+    anstream::adapter::strip_str(std::str::from_utf8(bytes).unwrap()).to_string()
+}
+
+fn case(name: &str) -> String {
+    format!("{}/tests/diagnostics/{name}.toml", env!("CARGO_MANIFEST_DIR"))
+}
+
+const TODAY: [&str; 2] = ["--today", "2026-06-01"];
+
+#[test]
+fn a_policy_without_fault_is_clean() {
+    let (exit, out, err) = tidegate(&["check", &case("P054"), TODAY[0], TODAY[1], "--deny-warnings"]);
+    assert_eq!((exit, err.as_str()), (Exit::Clean, ""), "{out}");
+    assert!(out.starts_with("note[P054]") && out.ends_with("1 of 1 policy usable: 1 note\n"), "{out}");
+}
+
+#[test]
+fn warnings_are_findings_only_where_they_are_denied() {
+    let args = ["check", &case("P038"), TODAY[0], TODAY[1]];
+    assert_eq!(tidegate(&args).0, Exit::Clean);
+    assert_eq!(tidegate(&[args.as_slice(), &["--deny-warnings"]].concat()).0, Exit::Findings);
+}
+
+#[test]
+fn errors_are_findings_with_place_and_remedy() {
+    let (exit, out, _) = tidegate(&["check", &case("P042"), TODAY[0], TODAY[1]]);
+    assert_eq!(exit, Exit::Findings);
+    assert!(out.contains("P042.toml:20:25") && out.contains("help: did you mean `drop`?"), "{out}");
+    assert!(out.ends_with("0 of 1 policy usable: 3 errors\n"), "{out}");
+}
+
+#[test]
+fn what_cannot_be_read_is_unusable() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    assert_eq!(tidegate(&["check", &path("nowhere.toml")]).0, Exit::Unusable);
+    let (exit, out, err) = tidegate(&["check", &path(".")]);
+    assert_eq!((exit, out.as_str()), (Exit::Unusable, ""));
+    assert!(err.contains("no policy file"), "{err}");
+    std::fs::write(path("latin.toml"), b"# \xe9").unwrap();
+    assert_eq!(tidegate(&["check", &path("latin.toml")]).0, Exit::Unusable);
+    std::fs::write(path("large.toml"), vec![b'#'; (4 << 20) + 1]).unwrap();
+    assert_eq!(tidegate(&["check", &path("large.toml")]).0, Exit::Unusable);
+}
+
+#[test]
+fn complaints_are_written_for_machines_too() {
+    let of = |format: &str| tidegate(&["check", &case("P042"), TODAY[0], TODAY[1], "--format", format]).1;
+    let json: serde_json::Value = serde_json::from_str(&of("json")).unwrap();
+    let first = &json[0];
+    assert_eq!((&first["code"], &first["line"], &first["column"]), (&"P042".into(), &20.into(), &25.into()));
+    assert_eq!((&first["end_column"], &first["severity"]), (&33.into(), &"error".into()));
+    let sarif: serde_json::Value = serde_json::from_str(&of("sarif")).unwrap();
+    let results = &sarif["runs"][0]["results"];
+    assert_eq!(results.as_array().unwrap().len(), 3);
+    assert_eq!(results[0]["locations"][0]["physicalLocation"]["region"]["startLine"], 20);
+    assert_eq!(sarif["runs"][0]["tool"]["driver"]["rules"][0]["id"], "P042");
+    let github = of("github");
+    let line = "::error file=FILE,line=20,endLine=20,col=25,title=P042::rule: unknown action `remove`%0Ahelp: did you";
+    assert!(github.starts_with(&line.replace("FILE", &case("P042"))), "{github}");
+}
+
+const POLICY: &str = r#"
+[partner]
+id = "p"
+name = "P"
+countries = ["DE"]
+purpose = "test"
+[agreement]
+reference = "r"
+[identify]
+api_key = { header = "x-api-key", sha256 = ["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"] }
+[[inbound]]
+match = "GET /orders/{id}"
+upstream = "orders"
+[inbound.request]
+reveal = [{ path = "$.ref", is = "id", plain = "pass" }]
+[inbound.response]
+keep = ["$.total", "$.items[?@.open].sku", "$.items[*].open"]
+fields = [
+  { path = "$.id", is = "id", do = "tokenize" },
+  { path = "$.mail", is = "mail", do = "tokenize", as = "email" },
+  { path = "$.account", do = "tokenize", as = "digits" },
+  { path = "$.phone", do = "mask", keep_last = 2 },
+  { path = "$.born", is = "birth", do = "generalize", to = "year" },
+  { path = "$.who", do = "pseudonymize" },
+  { path = "$.gone", do = "null" },
+  { path = "$.note", do = "replace", with = ["x"] },
+  { header = "x-who", do = "drop" },
+]
+[[outbound]]
+match = "GET /none"
+upstream = "none"
+"#;
+
+fn explain(document: &str, more: &[&str]) -> (Exit, String, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let policy = POLICY.replace("purpose", "hosts = [\"p.internal\"]\npurpose");
+    std::fs::write(path("p.toml"), policy).unwrap();
+    std::fs::write(path("d.json"), document).unwrap();
+    let (document, policy) = (path("d.json"), path("p.toml"));
+    let (exit, out, err) = tidegate(&[&["explain", &document, "--policy", &policy], more].concat());
+    (exit, out.replace(&folder.path().display().to_string(), "."), err)
+}
+
+/// The row of a place: its cells.
+#[track_caller]
+fn row(out: &str, place: &str) -> Vec<String> {
+    let line =
+        out.lines().find(|line| line.split("  ").next() == Some(place)).unwrap_or_else(|| panic!("{place}\n{out}"));
+    line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn explain_says_for_every_leaf_what_leaves_and_why() {
+    let document = r#"{"id":"7","mail":"a@b","account":"1234567","phone":"0301234567","born":"1984-02-03","who":1,"gone":{"a":1},
+        "note":2,"total":1.50,"new":{"deep":true},"items":[{"sku":"A","open":true},{"sku":"B"}],"vip":true}"#;
+    let (exit, out, err) = explain(document, &["--route", "GET /orders/{id}"]);
+    assert_eq!((exit, err.as_str()), (Exit::Clean, ""), "{out}");
+    for (place, cells) in [
+        ("$['id']", &["id", "tokenize id (./p.toml:20)", "\"<token>\""] as &[&str]),
+        ("$['mail']", &["mail", "tokenize mail (./p.toml:21)", "\"<token:email>\""]),
+        ("$['account']", &["tokenize account (./p.toml:22)", "\"<token:digits>\""]),
+        ("$['phone']", &["mask phone (./p.toml:23)", "\"******67\""]),
+        ("$['born']", &["birth", "generalize born (./p.toml:24)", "\"1984\""]),
+        ("$['who']", &["pseudonymize who (./p.toml:25)", "\"<pseudonym>\""]),
+        ("$['gone']", &["null gone (./p.toml:26)", "null"]),
+        ("$['note']", &["replace note (./p.toml:27)", "[\"x\"]"]),
+        ("$['total']", &["keep total (./p.toml:18)", "1.50"]),
+        ("$['new']['deep']", &["(default: drop)", "-"]),
+        ("$['items'][0]['sku']", &["keep items.sku (./p.toml:18)", "\"A\""]),
+        ("$['items'][1]['sku']", &["(default: drop)", "-"]),
+        ("$['vip']", &["(default: drop)", "-"]),
+    ] {
+        assert_eq!(row(&out, place)[1..], *cells, "{place}\n{out}");
+    }
+    assert!(
+        out.contains("items.sku (./p.toml:18) holds one element at a time to decide: $.items[?@.open].sku"),
+        "{out}"
+    );
+    assert!(out.contains("header x-who: drop (./p.toml:28)"), "{out}");
+}
+
+#[test]
+fn explain_takes_a_request_for_a_route_and_any_leg() {
+    let (exit, out, _) = explain("{\"ref\": \"tk1_x\", \"n\": 1}", &["-r", "GET /orders/7", "--leg", "request"]);
+    assert_eq!(exit, Exit::Clean);
+    assert_eq!(row(&out, "$['ref']")[1..], ["id", "reveal ref (./p.toml:16)", "\"<revealed:id>\""]);
+    assert_eq!(row(&out, "$['n']")[1..], ["(default: keep)", "1"]);
+}
+
+#[test]
+fn explain_refuses_what_traffic_refuses() {
+    let (exit, out, _) = explain("{\"id\": 1,}", &["-r", "GET /orders/7"]);
+    assert_eq!(exit, Exit::Findings);
+    assert!(out.contains("the document is refused"), "{out}");
+    let (exit, out, err) = explain("{}", &["-r", "GET /other"]);
+    assert_eq!((exit, out.as_str()), (Exit::Unusable, ""));
+    assert!(err.contains("GET /orders/{id}") && err.contains("GET /none"), "{err}");
+    assert_eq!(explain("{}", &["-r", "GET /orders/7", "--leg", "error"]).0, Exit::Unusable);
+    assert!(
+        !Path::new("nowhere").exists() && tidegate(&["explain", "nowhere", "-p", &case("P054")]).0 == Exit::Unusable
+    );
+}
