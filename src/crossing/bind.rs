@@ -37,6 +37,9 @@ pub struct BoundLeg {
     pub musts: Vec<usize>,
 }
 
+/// Gives the bytes of a file that a policy names, or says why not.
+pub type ReadFile<'a> = &'a dyn Fn(&Path) -> Result<Arc<[u8]>, String>;
+
 /// Why a leg cannot be bound. For the operator; names a file or a domain, never a key.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
@@ -63,7 +66,7 @@ impl BoundLeg {
         side: ids::Leg,
         domain: &DomainId,
         vault: &Vault,
-        read: &dyn Fn(&Path) -> Result<Arc<[u8]>, String>,
+        read: ReadFile<'_>,
     ) -> Result<Self, BindError> {
         let mut rules = Vec::with_capacity(compiled.leg.rules.len());
         for rule in &compiled.leg.rules {

@@ -10,10 +10,10 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::clock::Time;
 use crate::policy::actions::REVEAL_RANK;
-use crate::policy::clash;
 use crate::policy::compile::{Asker, CompiledLeg};
 use crate::policy::route::{QueryPair, Template, TemplateSegment, encode_query, encode_segment};
 use crate::policy::rule::Locator;
+use crate::policy::{self, clash};
 use crate::verdict::Refusal;
 
 use super::bind::{Applied, BoundLeg, Input};
@@ -191,46 +191,13 @@ fn same(one: Asker, other: Asker, compiled: &CompiledLeg) -> bool {
     }
 }
 
-/// Headers that never cross, whatever a policy says: connection and framing are ours, and so are conditions, ranges,
-/// validators and codings, because they speak of a body that only we know.
+/// Headers that never cross, whatever a policy says: those that no policy may name, and digests, because they speak of a body
+/// that only we know.
 #[must_use]
 pub fn never(name: &HeaderName) -> bool {
-    matches!(
-        name.as_str(),
-        "connection"
-            | "keep-alive"
-            | "proxy-connection"
-            | "proxy-authenticate"
-            | "proxy-authorization"
-            | "te"
-            | "trailer"
-            | "transfer-encoding"
-            | "upgrade"
-            | "http2-settings"
-            | "host"
-            | "content-length"
-            | "content-encoding"
-            | "content-type"
-            | "content-range"
-            | "content-md5"
-            | "content-digest"
-            | "repr-digest"
-            | "digest"
-            | "accept-encoding"
-            | "accept-ranges"
-            | "expect"
-            | "range"
-            | "if-match"
-            | "if-none-match"
-            | "if-modified-since"
-            | "if-unmodified-since"
-            | "if-range"
-            | "etag"
-            | "last-modified"
-            | "tidegate-exchange"
-            | "cookie"
-            | "set-cookie"
-    )
+    let name = name.as_str();
+    policy::headers::is_never(name)
+        || matches!(name, "content-digest" | "content-md5" | "digest" | "repr-digest" | "tidegate-exchange")
 }
 
 /// Runs what stands beside one body through its leg's rules.
@@ -340,6 +307,10 @@ impl<'a> HeadCrossing<'a> {
     ) -> Result<(), Refusal> {
         let leg = self.leg;
         for (name, value) in from {
+            // Where there are rules for single cookies, the field is written anew from them.
+            if name == header::COOKIE && !leg.beside.cookies.is_empty() {
+                continue;
+            }
             let pick = leg.beside.headers.iter().find(|(known, _)| known == name).map(|(_, pick)| *pick);
             let passed = if pick.is_some() {
                 if exclude.contains(name) {
@@ -360,10 +331,7 @@ impl<'a> HeadCrossing<'a> {
             }
         }
         if !leg.beside.cookies.is_empty() {
-            match leg.side {
-                crate::ids::Leg::Request => self.cookies(from)?,
-                crate::ids::Leg::Response => self.set_cookies(from)?,
-            }
+            self.cookies(from)?;
         }
         Ok(())
     }
@@ -449,23 +417,6 @@ impl<'a> HeadCrossing<'a> {
         Ok(())
     }
 
-    fn set_cookies(&mut self, from: &HeaderMap) -> Result<(), Refusal> {
-        for field in from.get_all(header::SET_COOKIE).iter().filter_map(|value| value.to_str().ok()) {
-            let mut parts = field.split(';');
-            let Some((name, value)) = parts.next().and_then(cookie_pair) else { continue };
-            let Some(value) = self.cookie(name, value)? else { continue };
-            let mut line = format!("{name}={value}");
-            // `Domain` speaks of our names and goes, and so does whatever is not known.
-            for attribute in parts.map(str::trim).filter(|attribute| cookie_attribute(attribute)) {
-                line.push_str("; ");
-                line.push_str(attribute);
-            }
-            let value = HeaderValue::from_str(&line).map_err(|_| self.failed(None))?;
-            self.released.headers.append(header::SET_COOKIE, value);
-        }
-        Ok(())
-    }
-
     fn cookie(&mut self, name: &str, value: &str) -> Result<Option<String>, Refusal> {
         let leg = self.leg;
         let pick = leg.beside.cookies.iter().find(|(known, _)| **known == *name).map(|(_, pick)| *pick);
@@ -500,9 +451,4 @@ impl<'a> HeadCrossing<'a> {
 fn cookie_pair(text: &str) -> Option<(&str, &str)> {
     let (name, value) = text.trim().split_once('=')?;
     (!name.is_empty()).then_some((name, value))
-}
-
-fn cookie_attribute(text: &str) -> bool {
-    let name = text.split('=').next().unwrap_or_default().to_ascii_lowercase();
-    matches!(name.as_str(), "path" | "max-age" | "expires" | "secure" | "httponly" | "samesite" | "partitioned")
 }

@@ -297,3 +297,6 @@ fn close_string(start: usize, out: &mut Vec<u8>) {
     out.truncate(start);
     text::escape(&text, out);
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,9 @@
 //! Log line, metrics and the record's `close` are made from the same facts, here, so that they cannot tell three stories. An
 //! exchange that is dropped unfinished (its task was cut) tells of that too. Start at [`Exchange::finish`].
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::clock::{Clock, Time};
@@ -271,4 +273,22 @@ fn count(metrics: &LegMetrics, facts: &Facts) {
 fn unrecorded(error: &crate::ledger::Error) -> Refusal {
     tracing::error!(target: "tidegate", cause = %error, "the record cannot be written: nothing is shared");
     Refusal::LedgerUnavailable
+}
+
+/// Makes exchange ids: unique without asking the system for randomness each time.
+#[derive(Debug, Default)]
+pub struct Ids {
+    /// Keyed by the system's randomness when it was made.
+    keys: (RandomState, RandomState),
+    count: AtomicU64,
+}
+
+impl Ids {
+    /// The next one.
+    #[must_use]
+    pub fn next(&self, now: Time) -> ExchangeId {
+        let count = self.count.fetch_add(1, Ordering::Relaxed);
+        let (high, low) = (self.keys.0.hash_one(count), self.keys.1.hash_one(count));
+        ExchangeId::new(now.0, (u128::from(high) << 64) | u128::from(low))
+    }
 }

@@ -9,36 +9,33 @@
 //! takes what proves the earlier one: [`admission::Admitted`], `Released`, a receipt inside [`exchange::Exchange`].
 
 pub mod admission;
+pub mod answer;
 pub mod exchange;
 pub mod headers;
 pub mod limits;
 pub mod passage;
+pub mod pump;
 pub mod refuse;
 pub mod snapshot;
 pub mod tag;
 pub mod upstream;
 
 use std::collections::BTreeMap;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, response};
 use arc_swap::ArcSwap;
 use hyper::body::Incoming;
 use tokio::sync::{Semaphore, oneshot};
-use tokio::task::JoinHandle;
-use tokio::time::timeout;
 
 use crate::clock::{Clock, Time};
 use crate::crossing::bind::BoundLeg;
 use crate::crossing::head::HeadCrossing;
 use crate::crossing::{Released, head::ReleasedHead};
-use crate::http::body::{self, Outgoing, Writer};
-use crate::http::coding;
+use crate::http::body::{self, Outgoing};
 use crate::http::listener::{Peer, Service};
-use crate::http::problem::EXCHANGE_HEADER;
 use crate::ids::{Direction, ExchangeId, Leg, UpstreamId};
 use crate::ledger::Ledger;
 use crate::registry::set::PolicySet;
@@ -46,9 +43,11 @@ use crate::telemetry::Metrics;
 use crate::telemetry::meters::RouteMetrics;
 use crate::verdict::{Outcome, Refusal};
 use admission::Admitted;
-use exchange::{Exchange, Facts};
+use answer::Answer;
+use exchange::{Exchange, Ids};
 use limits::Limits;
 use passage::{Collected, Passage};
+use pump::{Pump, stream};
 use snapshot::Snapshot;
 use tag::Tagger;
 use upstream::{Answered, Upstream};
@@ -154,7 +153,7 @@ impl Proxy {
         let in_flight = self.metrics.begin();
         let mut exchange =
             Exchange::open(id, direction, self.clock.clone(), self.ledger.clone(), Arc::clone(nobody), in_flight);
-        let mut answer = Answer { give: Some(give), id, coding: None, version: request.version() };
+        let mut answer = Answer::new(id, request.version(), give);
         let outcome = match self.exchange(&mut exchange, peer, request, &mut answer).await {
             Ok(outcome) => outcome,
             Err(refusal) => {
@@ -438,143 +437,6 @@ fn request_head(
 struct Sent {
     answered: Answered,
     pump: Option<Pump>,
-}
-
-/// Hands on the rest of a request's body while the answer is waited for.
-struct Pump {
-    task: JoinHandle<(Passage, Result<Outcome, Refusal>)>,
-    ended: Option<(Passage, Result<Outcome, Refusal>)>,
-}
-
-impl Drop for Pump {
-    fn drop(&mut self) {
-        self.task.abort();
-    }
-}
-
-impl Pump {
-    fn start(mut passage: Passage, first: Released, writer: Writer) -> Self {
-        let task = tokio::spawn(async move {
-            let result = stream(&mut passage, first, writer).await;
-            (passage, result)
-        });
-        Self { task, ended: None }
-    }
-
-    /// Waits for the answer, which has its time from the moment when the request is whole.
-    async fn send(
-        &mut self,
-        upstream: &Upstream,
-        sending: impl Future<Output = Result<Answered, Refusal>>,
-    ) -> Result<Answered, Refusal> {
-        let mut sending = std::pin::pin!(sending);
-        tokio::select! {
-            biased;
-            answered = &mut sending => return answered,
-            ended = &mut self.task => self.ended = ended.ok(),
-        }
-        match &self.ended {
-            Some((_, Ok(_))) => {}
-            Some((_, Err(refusal))) => return Err(refusal.clone()),
-            None => return Err(Refusal::Overloaded),
-        }
-        timeout(upstream.response(), sending).await.unwrap_or(Err(Refusal::UpstreamSlow))
-    }
-
-    /// Ends it. True if everything had been handed on.
-    async fn stop(&mut self, facts: &mut Facts) -> bool {
-        if self.ended.is_none() {
-            if !self.task.is_finished() {
-                self.task.abort();
-            }
-            self.ended = (&mut self.task).await.ok();
-        }
-        let Some((passage, result)) = &self.ended else { return false };
-        passage.tell(facts);
-        matches!(result, Ok(Outcome::Delivered))
-    }
-}
-
-/// Hands on a body window by window. An error, or a receiver that has gone, leaves it visibly broken off.
-async fn stream(passage: &mut Passage, first: Released, mut writer: Writer) -> Result<Outcome, Refusal> {
-    let mut next = Some(first);
-    while let Some(released) = next {
-        if writer.write(released.into_bytes()).await.is_err() {
-            return Ok(Outcome::Abandoned);
-        }
-        next = passage.next().await?;
-    }
-    Ok(if writer.finish().await.is_ok() { Outcome::Delivered } else { Outcome::Abandoned })
-}
-
-/// The caller, waiting.
-struct Answer {
-    give: Option<oneshot::Sender<Response<Outgoing>>>,
-    id: ExchangeId,
-    /// What codings the caller takes.
-    coding: Option<HeaderValue>,
-    version: Version,
-}
-
-impl Answer {
-    fn closed(&self) -> bool {
-        self.give.as_ref().is_none_or(oneshot::Sender::is_closed)
-    }
-
-    fn give(&mut self, response: Response<Outgoing>) -> Outcome {
-        match self.give.take().map(|give| give.send(response)) {
-            Some(Ok(())) => Outcome::Delivered,
-            Some(Err(_)) | None => Outcome::Abandoned,
-        }
-    }
-
-    fn whole(&mut self, status: StatusCode, headers: HeaderMap, body: Released) -> Outcome {
-        let response = self.response(status, headers, Outgoing::full(body.into_bytes()));
-        // It was recorded as delivered before it was handed over, and from here on it is the connection's.
-        let _ = self.give(response);
-        Outcome::Delivered
-    }
-
-    fn stream(&mut self, status: StatusCode, headers: HeaderMap) -> Writer {
-        let (writer, body) = Outgoing::stream();
-        let response = self.response(status, headers, body);
-        let _ = self.give(response);
-        writer
-    }
-
-    fn response(&self, status: StatusCode, mut headers: HeaderMap, body: Outgoing) -> Response<Outgoing> {
-        let mut body = body;
-        if let Some(coding) = self.coding.as_ref().and_then(|accepted| coding::negotiate(Some(accepted)))
-            && !http_body::Body::is_end_stream(&body)
-        {
-            body = body.coded(coding);
-            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
-            headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
-        }
-        if let Ok(id) = HeaderValue::from_bytes(&self.id.to_ascii()) {
-            headers.insert(EXCHANGE_HEADER, id);
-        }
-        let mut response = Response::new(body);
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
-        response
-    }
-}
-
-/// Makes exchange ids: unique without asking the system for randomness each time.
-#[derive(Debug, Default)]
-struct Ids {
-    /// Keyed by the system's randomness when it was made.
-    keys: (RandomState, RandomState),
-    count: AtomicU64,
-}
-
-impl Ids {
-    fn next(&self, now: Time) -> ExchangeId {
-        let count = self.count.fetch_add(1, Ordering::Relaxed);
-        let (high, low) = (self.keys.0.hash_one(count), self.keys.1.hash_one(count));
-        ExchangeId::new(now.0, (u128::from(high) << 64) | u128::from(low))
-    }
 }
 
 /// The proxy as a listener's service: whom the listener faces decides who calls.

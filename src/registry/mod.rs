@@ -160,11 +160,14 @@ impl Registry {
     }
 }
 
+/// A file's bytes, or why they cannot be read.
+type Bytes = Result<Arc<[u8]>, String>;
+
 /// What was read: the policies, and on demand the files that they name.
 struct Files {
     base: PathBuf,
     policies: BTreeMap<String, Arc<[u8]>>,
-    named: RefCell<HashMap<PathBuf, Result<Arc<[u8]>, String>>>,
+    named: RefCell<HashMap<PathBuf, Bytes>>,
 }
 
 impl Files {
@@ -191,7 +194,7 @@ impl Files {
     }
 
     /// A file that a policy names, read once a load.
-    fn named(&self, path: &Path) -> Result<Arc<[u8]>, String> {
+    fn named(&self, path: &Path) -> Bytes {
         let path = self.base.join(path);
         self.named.borrow_mut().entry(path).or_insert_with_key(|path| read_file(path)).clone()
     }
@@ -228,7 +231,7 @@ impl Files {
     }
 }
 
-fn read_file(path: &Path) -> Result<Arc<[u8]>, String> {
+fn read_file(path: &Path) -> Bytes {
     let length = fs::metadata(path).map_err(|e| reason(&e))?.len();
     if length > FILE_BYTES_MAX {
         return Err(format!("{length} bytes are more than {FILE_BYTES_MAX}"));
@@ -355,11 +358,8 @@ fn bind(compiled: CompiledPolicy, settings: &Settings, files: &Files, vault: &Va
         }
         None => None,
     };
-    let expires = match policy.agreement.expires {
-        // A day whose end cannot be told is one that has ended.
-        Some(date) => Some(set::end_of_day(date).unwrap_or(Time(0))),
-        None => None,
-    };
+    // A day whose end cannot be told is one that has ended.
+    let expires = policy.agreement.expires.map(|date| set::end_of_day(date).unwrap_or(Time(0)));
     Ok(Partner {
         id: policy.partner.id,
         digest: policy.digest,
