@@ -48,8 +48,7 @@ impl fmt::Display for Epoch {
 pub struct Error {
     /// The file or folder.
     pub place: PathBuf,
-    /// What is wrong with it.
-    #[source]
+    /// What is wrong with it; the message has it whole, so it is no further link in the chain of causes.
     pub fault: Fault,
 }
 

@@ -273,8 +273,10 @@ fn a_secret_of_another_root_domain_or_epoch_is_refused_and_never_replaced() {
     }
     fs::write(place.secret(), &good).unwrap();
     assert_eq!(print(&place.ring().unwrap(), "parcelo"), before);
-    // A file that was given another's name.
+    // A file that was given another's name, outside alone and inside too.
     fs::rename(place.secret(), place.folder.join("adnet@1.key")).unwrap();
+    assert!(message(place.ring().unwrap().domain(&domain("adnet"))).contains("does not belong"));
+    fs::write(place.folder.join("adnet@1.key"), good.replace("v1 parcelo", "v1 adnet")).unwrap();
     assert!(message(place.ring().unwrap().domain(&domain("adnet"))).contains("does not belong"));
 }
 

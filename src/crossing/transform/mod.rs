@@ -65,9 +65,9 @@ impl Generalizer {
     /// - Year and month: of a date (`1984-05-06`) or a date-time (RFC 3339; the offset may be absent), as it is written.
     /// - Age band: of whole years (`34`) or of a date of birth that is not in the future; `30-39`.
     /// - Prefix: of a text that is longer than the prefix: what would stay whole is not made coarser.
-    /// - Network: of an IP address; IPv4 /24, IPv6 /48 (see [`place`]).
+    /// - Network: of an IP address; IPv4 /24, IPv6 /48 (see `place.rs`).
     /// - Bucket: the greatest multiple that is not above the number; of numbers up to 36 digits.
-    /// - Grid: of one coordinate in degrees (see [`place`]).
+    /// - Grid: of one coordinate in degrees (see `place.rs`).
     pub fn generalize(&self, text: &str, today: Date, out: &mut String) -> Generalized {
         let start = out.len();
         let result = match self.0 {
