@@ -225,3 +225,6 @@ fn complain(leg: &Leg, route: &Place, askers: &[Asker], error: &ProgramError, fo
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -215,3 +215,20 @@ fn every_prefix_of_a_policy_is_read_without_a_panic() {
         }
     }
 }
+
+proptest::proptest! {
+    #[test]
+    fn no_damage_to_a_policy_makes_it_panic(at in 0usize..3000, length in 0usize..40, with in "[\\[\\]{}\"'=.,#$*?@a-z0-9 \n\u{e9}-]{0,12}") {
+        let mut text = format!("{HEAD}{EXAMPLE}");
+        let start = text.floor_char_boundary(at.min(text.len()));
+        let end = text.floor_char_boundary((start + length).min(text.len()));
+        text.replace_range(start..end, &with);
+        let (policy, found) = read("p", &text);
+        for diagnostic in &found {
+            let _ = diagnostic.render(&text, true);
+        }
+        if let Some(Err(found)) = policy.map(compile::compile) {
+            assert!(!found.is_empty());
+        }
+    }
+}
