@@ -374,3 +374,6 @@ fn bind(compiled: CompiledPolicy, settings: &Settings, files: &Files, vault: &Va
         routes,
     })
 }
+
+#[cfg(test)]
+mod tests;
