@@ -266,3 +266,45 @@ fn after_a_batched_run_that_did_not_stop_in_order_the_start_says_what_may_be_los
     assert_eq!(start(Some(&crashed)), Report { maybe_lost: true, maybe_lost_ms: 50, ..Report::default() });
     assert_eq!(start(None), Report::default(), "it is told once");
 }
+
+#[test]
+fn when_the_last_handle_goes_what_is_queued_is_written() {
+    let folder = TempDir::new().unwrap();
+    let (ledger, _) = Ledger::start(settings(folder.path()), Clock::system()).unwrap();
+    let receipt = run(ledger.open(an_open(1))).unwrap();
+    ledger.close(receipt, a_close());
+    drop(ledger);
+    let (ledger, report) = loop {
+        match Ledger::start(settings(folder.path()), Clock::system()) {
+            Ok(started) => break started,
+            Err(_) => std::thread::yield_now(),
+        }
+    };
+    run(ledger.stop());
+    assert_eq!(report, Report::default());
+    assert_eq!(kinds(folder.path()), ["segment", "start", "open", "close", "stop", "start", "stop"]);
+}
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn whatever_stands_in_the_last_segment_the_start_keeps_it_or_sets_it_aside(
+        parts in proptest::collection::vec(proptest::prop_oneof![
+            proptest::prelude::Just(b"{\"v\":1,\"kind\":\"open\",\"exchange\":\"A\"}\n".to_vec()),
+            proptest::prelude::Just(b"{\"v\":1,\"kind\":\"stop\"}\n".to_vec()),
+            proptest::collection::vec(proptest::prelude::any::<u8>(), 0..40),
+        ], 0..8)
+    ) {
+        let folder = a_quick_folder();
+        let bytes = parts.concat();
+        let file = folder.path().join("ledger-20261124-000001.jsonl");
+        std::fs::write(&file, &bytes).unwrap();
+        let (ledger, report) = Ledger::start(settings(folder.path()), Clock::manual(NOON)).unwrap();
+        run(ledger.stop());
+        let kept = bytes.len() - report.torn_bytes as usize;
+        assert!(std::fs::read(&file).unwrap().starts_with(&bytes[..kept]));
+        let aside = std::fs::read(folder.path().join("ledger-20261124-000001.jsonl.torn")).unwrap_or_default();
+        assert_eq!(aside, &bytes[kept..]);
+    }
+}

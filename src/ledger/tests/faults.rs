@@ -64,7 +64,7 @@ impl Segment for FaultySegment {
     /// Every other plan loses what was not synced, and says so only once.
     fn sync(&mut self) -> io::Result<()> {
         if let Err(error) = self.plan.check() {
-            if self.plan.from % 2 == 0 {
+            if self.plan.from.is_multiple_of(2) {
                 self.segment.cut(self.synced)?;
             }
             return Err(error);
@@ -286,4 +286,58 @@ fn what_waits_while_a_group_is_synced_is_the_next_group_in_order() {
         .map(|line| line["exchange"].as_str().unwrap().to_owned())
         .collect();
     assert_eq!(order, (0..=8).map(|n| ExchangeId::new(n, 0).to_string()).collect::<Vec<_>>());
+}
+
+/// A disk on which the writer panics.
+struct Broken(Disk, Arc<AtomicBool>);
+
+struct BrokenSegment(Box<dyn Segment>, Arc<AtomicBool>);
+
+impl Folder for Broken {
+    fn create(&mut self, name: Name) -> io::Result<Box<dyn Segment>> {
+        Ok(Box::new(BrokenSegment(self.0.create(name)?, Arc::clone(&self.1))))
+    }
+
+    fn remove(&mut self, name: Name) -> io::Result<()> {
+        self.0.remove(name)
+    }
+}
+
+impl Segment for BrokenSegment {
+    fn append(&mut self, bytes: &[u8]) -> io::Result<()> {
+        assert!(!self.1.load(Ordering::SeqCst), "as planned");
+        self.0.append(bytes)
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        self.0.sync()
+    }
+
+    fn cut(&mut self, bytes: u64) -> io::Result<()> {
+        self.0.cut(bytes)
+    }
+}
+
+#[test]
+fn a_writer_that_panics_refuses_everything_and_leaves_nobody_waiting() {
+    for quick in [Duration::ZERO, Duration::MAX] {
+        let folder = TempDir::new().unwrap();
+        let broken = Arc::new(AtomicBool::new(false));
+        let on = |disk| Box::new(Broken(disk, Arc::clone(&broken))) as Box<dyn Folder>;
+        let pacing = Pacing { quick, ..Pacing::default() };
+        let clock = Clock::manual(NOON);
+        let started = Ledger::start_on(&settings(folder.path()), clock.clone(), LedgerMetrics::default(), pacing, on);
+        let (ledger, _) = started.unwrap();
+        broken.store(true, Ordering::SeqCst);
+        let asked = ledger.clone();
+        // The caller that writes by itself panics with it; nobody gets a receipt.
+        let answer = std::thread::spawn(move || run(asked.record(an_open(1), a_close())).is_ok()).join();
+        assert!(!answer.unwrap_or(false));
+        assert!(run(ledger.record(an_open(2), a_close())).is_err());
+        assert!(!ledger.healthy());
+        run(ledger.stop());
+        let (ledger, _) = Ledger::start(settings(folder.path()), clock).unwrap();
+        run(ledger.stop());
+        assert_eq!(entries(folder.path()).len(), 0);
+    }
 }
