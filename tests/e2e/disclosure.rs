@@ -32,7 +32,8 @@ async fn two_partners_get_different_fields_and_different_tokens_of_one_order() {
     assert_eq!(members(&courier), ["customer", "id", "items", "status", "tax", "total"]);
     assert_eq!(members(&courier["customer"]), ["email", "id", "name", "phone"]);
     assert_eq!(members(&courier["items"][1]), ["quantity", "sku"]);
-    assert!(courier["customer"]["email"].as_str().unwrap().ends_with("@token.invalid"));
+    let email = courier["customer"]["email"].as_str().unwrap();
+    assert!(email.contains('@') && email.ends_with("token.invalid"), "{email}");
     let phone = upstream.canary("phone");
     assert_eq!(courier["customer"]["phone"], format!("******{}", &phone[phone.len() - 4..]));
 

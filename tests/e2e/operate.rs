@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::harness::policy::Policy;
 use super::harness::process::Process;
-use super::harness::upstream::Upstream;
+use super::harness::trap::{LOGS, cause};
+use super::harness::upstream::{Upstream, answer, full};
 use super::harness::{Tidegate, until};
 use super::samples::{SMALL, SMALL_BODY};
 
@@ -16,11 +17,12 @@ async fn the_admin_listener_tells_how_it_is() {
     assert_eq!(tidegate.admin("/readyz").await.0, 200);
     assert_eq!(tidegate.admin("/v1/small").await.0, 404);
     assert_eq!(tidegate.partner("parcelo").get("/v1/small").await.status, 200);
-    let (status, metrics) = tidegate.admin("/metrics").await;
-    assert_eq!(status, 200);
-    let counted =
-        metrics.lines().find(|line| line.starts_with("tidegate_exchanges_total{") && line.contains("delivered"));
-    assert!(counted.is_some_and(|line| line.ends_with(" 1")), "{metrics}");
+    let counted = |line: &str| {
+        line.starts_with("tidegate_exchanges_total{partner=\"parcelo\"")
+            && line.contains("delivered")
+            && line.ends_with(" 1")
+    };
+    assert!(until(async || tidegate.admin("/metrics").await.1.lines().any(counted)).await);
     // What a stranger can choose is in no label.
     for stranger in ["/v1/mystery", "/v1/small?mystery=1"] {
         tidegate.partner("parcelo").header("x-mystery", "mystery").get(stranger).await;
@@ -35,11 +37,7 @@ async fn a_drain_lets_open_exchanges_end() {
     let gate = std::sync::Mutex::new(gate);
     let upstream = Upstream::with(move |_, canaries| {
         let _ = tokio::task::block_in_place(|| gate.lock().unwrap().recv());
-        super::harness::upstream::answer(
-            200,
-            "application/json",
-            super::harness::upstream::full(canaries.plant(SMALL_BODY)),
-        )
+        answer(200, "application/json", full(canaries.plant(SMALL_BODY)))
     })
     .start()
     .await;
@@ -56,7 +54,10 @@ async fn a_drain_lets_open_exchanges_end() {
         Err(_) => true,
         Ok(mut line) => match line.send("GET", "/v1/small", None).await {
             Err(_) => true,
-            Ok(reply) => reply.refusal() == (503, "draining".to_owned()),
+            Ok(reply) => {
+                let cause = cause(&LOGS.since(0), reply.header("tidegate-exchange"));
+                reply.refusal() == (503, "temporarily_unavailable".to_owned()) && cause.as_deref() == Some("draining")
+            }
         },
     });
     assert!(refused.await);
@@ -82,21 +83,27 @@ async fn a_term_signal_drains_the_program() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_record_that_cannot_be_written_stops_all_sharing() {
+async fn a_record_that_cannot_be_written_stops_all_sharing_until_it_can() {
     let upstream = Upstream::json(SMALL_BODY).start().await;
     let ground = Tidegate::with(Policy::of("parcelo", SMALL)).upstream("orders", &upstream).ground();
-    // Files of this process end at 16 blocks: the disk is full, as far as it can tell.
+    // Files of this process end at some KiB, and a new one cannot be made where the folder should be: as on a full disk.
     let process = Process::start_with(&ground, "ulimit -f 16; trap '' XFSZ;").await;
+    let [record, away] = ["record", "away"].map(|name| ground.folder.path().join(name));
+    std::fs::rename(&record, &away).unwrap();
+    std::fs::write(&record, "in the way").unwrap();
     let partner = process.partner(&ground, "parcelo");
     let (mut delivered, mut refused) = (Vec::new(), 0);
     for _ in 0..400 {
         let reply = partner.get("/v1/small").await;
+        let exchange = reply.header("tidegate-exchange");
         if reply.status == 200 {
             assert_eq!(refused, 0, "nothing may leave after the first failure");
-            delivered.push(reply.header("tidegate-exchange").to_owned());
+            delivered.push(exchange.to_owned());
         } else {
-            assert_eq!(reply.refusal(), (503, "ledger_unavailable".to_owned()));
+            assert_eq!(reply.refusal(), (503, "temporarily_unavailable".to_owned()));
             assert!(!reply.header("retry-after").is_empty());
+            let said = async || cause(&process.log(), exchange).is_some_and(|code| code == "ledger_unavailable");
+            assert!(until(said).await, "{}", process.log());
             refused += 1;
             if refused == 5 {
                 break;
@@ -104,9 +111,19 @@ async fn a_record_that_cannot_be_written_stops_all_sharing() {
         }
     }
     assert!(refused == 5 && !delivered.is_empty(), "{refused} {}", process.log());
-    let record = ground.record();
-    for exchange in delivered {
-        assert!(record.iter().any(|entry| entry["exchange"] == exchange.as_str()), "{exchange} left without an entry");
-    }
     assert_eq!(process.admin("/readyz").await.0, 503);
+    assert_eq!(process.admin("/livez").await.0, 200);
+
+    std::fs::remove_file(&record).unwrap();
+    std::fs::rename(&away, &record).unwrap();
+    let mended = async || {
+        let reply = partner.get("/v1/small").await;
+        delivered.extend((reply.status == 200).then(|| reply.header("tidegate-exchange").to_owned()));
+        reply.status == 200
+    };
+    assert!(until(mended).await, "it does not share again:\n{}", process.log());
+    let entries = ground.record();
+    for exchange in delivered {
+        assert!(entries.iter().any(|entry| entry["exchange"] == exchange.as_str()), "{exchange} left without an entry");
+    }
 }

@@ -128,6 +128,8 @@ fn issue(authority: &Authority, san: &str, usage: ExtendedKeyUsagePurpose) -> Re
 /// Ports are free ones; the upstreams' addresses are put in when they are known.
 const SETTINGS: &str = r#"# Made by `tidegate demo`. `tidegate init` makes one for an API of yours.
 
+policies = "policies"
+
 [[listener]]                             # partners call here
 name    = "partners"
 address = "127.0.0.1:0"
@@ -147,9 +149,6 @@ url = "http://127.0.0.1:1"
 
 [admin]
 address = "127.0.0.1:0"
-
-[policies]
-folder = "policies"
 
 [keys]
 folder = "keys"

@@ -30,7 +30,7 @@ use tidegate::{config, keys};
 use tokio::runtime::Runtime;
 
 use canary::Canaries;
-use partner::Partner;
+use partner::{Partner, Reply};
 use policy::Policy;
 use trap::{LOGS, Trap};
 use upstream::Upstream;
@@ -133,6 +133,17 @@ impl Tidegate {
     /// What was logged since this proxy started (by all proxies of this process).
     pub fn logs(&self) -> String {
         LOGS.since(self.ground.log_mark)
+    }
+
+    /// The code that the log gives as the cause of a refusal: a partner is told less of what is our own fault.
+    pub async fn cause(&self, reply: &Reply) -> String {
+        let mut cause = None;
+        until(async || {
+            cause = trap::cause(&self.logs(), reply.header("tidegate-exchange"));
+            cause.is_some()
+        })
+        .await;
+        cause.expect("a line in the log")
     }
 
     /// The lines of the record so far.

@@ -4,6 +4,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, StatusCode, Version};
@@ -218,31 +219,43 @@ impl Partner {
         Ok(config)
     }
 
-    /// Writes these bytes to a plain connection and reads until the proxy closes it. `@auth@` stands for the partner's headers.
-    pub async fn raw(&self, bytes: &[u8]) -> Vec<u8> {
+    /// Writes these bytes to a plain connection and reads until the proxy closes it (after a while: what came until then).
+    /// `@auth@` stands for the partner's headers.
+    pub async fn raw(&self, bytes: &str) -> String {
+        self.write(bytes, false).await
+    }
+
+    /// The same, but hangs up behind the bytes.
+    pub async fn raw_cut(&self, bytes: &str) -> String {
+        self.write(bytes, true).await
+    }
+
+    async fn write(&self, bytes: &str, cut: bool) -> String {
         let headers: String = self.headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-        let bytes = match memchr::memmem::find(bytes, b"@auth@") {
-            Some(at) => [&bytes[..at], headers.as_bytes(), &bytes[at + 6..]].concat(),
-            None => bytes.to_vec(),
-        };
+        let bytes = bytes.replace("@auth@", &headers);
         let address = self.plain;
         let reply = super::spawn(async move {
             let mut stream = TcpStream::connect(address).await.unwrap();
             let (mut reader, mut writer) = stream.split();
             let mut reply = Vec::new();
             // The proxy may answer and close before everything is written; either side of that is fine.
-            let _ = tokio::join!(
-                async {
-                    let _ = writer.write_all(&bytes).await;
-                    let _ = writer.shutdown().await;
-                },
-                reader.read_to_end(&mut reply)
-            );
+            let both = async {
+                tokio::join!(
+                    async {
+                        let _ = writer.write_all(bytes.as_bytes()).await;
+                        if cut {
+                            let _ = writer.shutdown().await;
+                        }
+                    },
+                    async { while reader.read_buf(&mut reply).await.is_ok_and(|read| read > 0) {} }
+                )
+            };
+            let _ = tokio::time::timeout(Duration::from_secs(5), both).await;
             reply
         })
         .await;
         self.trap.show(&self.whom, &reply);
-        reply
+        String::from_utf8_lossy(&reply).into_owned()
     }
 }
 
@@ -277,7 +290,10 @@ impl Line {
         while let Some(frame) = body.frame().await {
             match frame {
                 Ok(frame) => bytes.extend_from_slice(frame.data_ref().map_or(&[], |data| data)),
-                Err(_) => complete = false,
+                Err(_) => {
+                    complete = false;
+                    break;
+                }
             }
         }
         let mut seen = format!("{}\n{:?}\n", parts.status, parts.headers).into_bytes();

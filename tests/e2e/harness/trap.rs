@@ -97,6 +97,15 @@ impl Logs {
     }
 }
 
+/// The code of the line that says how an exchange ended.
+pub fn cause(log: &str, exchange: &str) -> Option<String> {
+    let lines = log.lines().filter(|line| line.contains(exchange));
+    lines.filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok()).find_map(|event| {
+        let fields = event.get("fields").unwrap_or(&event);
+        Some(fields.get("code")?.as_str()?.to_owned())
+    })
+}
+
 impl io::Write for Logs {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.0.lock().unwrap().extend_from_slice(bytes);
