@@ -58,7 +58,12 @@ async fn play(args: &Args, out: &mut dyn Write) -> Result<(), String> {
     let (asked, mut heard) = unbounded_channel();
     let upstream = sample(Orders::new(asked)).await?;
     let url = format!("http://{}", upstream.address());
-    let set = [format!("upstream.orders.url={url}"), format!("upstream.parcelo-api.url={url}")];
+    let set = [
+        format!("upstream.orders.url={url}"),
+        format!("upstream.parcelo-api.url={url}"),
+        // What runs well is told by the demo itself.
+        "telemetry.level=warn".to_owned(),
+    ];
     let settings = config::load(&stage.path("tidegate.toml"), std::iter::empty(), &set).map_err(|complaints| {
         complaints.iter().fold(String::new(), |mut text, complaint| {
             let _ = writeln!(text, "{}: {}: {}", complaint.place, complaint.key, complaint.message);
@@ -96,7 +101,7 @@ async fn sample(orders: Orders) -> Result<Listener, String> {
     Listener::start(settings, Arc::new(orders)).await.map_err(|error| error.to_string())
 }
 
-/// Prints what the order API is asked, until Ctrl-C.
+/// Prints what the APIs are asked, until Ctrl-C.
 async fn narrate(heard: &mut UnboundedReceiver<String>, out: &mut dyn Write) {
     let stop = tokio::signal::ctrl_c();
     tokio::pin!(stop);
@@ -105,7 +110,7 @@ async fn narrate(heard: &mut UnboundedReceiver<String>, out: &mut dyn Write) {
             _ = &mut stop => return,
             line = heard.recv() => {
                 let Some(line) = line else { return };
-                let _ = writeln!(out, "{DIM}  our API was asked: {line}{PLAIN}");
+                let _ = writeln!(out, "{DIM}  {line}{PLAIN}");
                 let _ = out.flush();
             }
         }
@@ -167,17 +172,17 @@ impl<'a> Scene<'a> {
     ) -> io::Result<()> {
         let folder = self.stage.path("");
         writeln!(out, "\n{BOLD}Tidegate demo{PLAIN} (everything is on this machine, and every person is invented)\n")?;
-        writeln!(out, "  our order API             {}", self.upstream)?;
-        writeln!(out, "  Tidegate, for partners    {}", self.partners)?;
-        writeln!(out, "  Tidegate, for ourselves   {}", self.inside)?;
+        writeln!(out, "  our order API               {}", self.upstream)?;
+        writeln!(out, "  Tidegate, for partners      {}", self.partners)?;
+        writeln!(out, "  Tidegate, for ourselves     {}", self.inside)?;
         writeln!(out, "  settings, policies, record  {}", folder.display())?;
-        for (who, what, line, answer) in
-            [("Parcelo", "a courier", parcelo_line, parcelo), ("Admira", "an advertising network", admira_line, admira)]
+        writeln!(out, "\n{BOLD}An order, as our API has it, and what becomes of it for Parcelo, a courier{PLAIN}\n")?;
+        show::legend(out)?;
+        writeln!(out)?;
+        show::before(out, order, parcelo)?;
+        for (who, line, answer) in
+            [("Parcelo", parcelo_line, parcelo), ("Admira, an advertising network,", admira_line, admira)]
         {
-            writeln!(out, "\n{BOLD}The order, as our API has it, and what becomes of it for {who}, {what}{PLAIN}\n")?;
-            show::legend(out)?;
-            writeln!(out)?;
-            show::before(out, order, answer)?;
             writeln!(out, "\n{BOLD}What {who} gets{PLAIN}\n\n  {}\n", line.line())?;
             show::after(out, order, answer)?;
         }
@@ -203,7 +208,11 @@ impl<'a> Scene<'a> {
         writeln!(out, "  # Admira: API key\n  {}\n", self.admira.clone().and(&[&list]).line())?;
         writeln!(out, "  # No credential\n  {}\n", Curl::new(&["--cacert", &self.ca(), &list]).line())?;
         writeln!(out, "  # We order a shipment at Parcelo: see below what reached it\n  {}\n", shipment.line())?;
-        writeln!(out, "  # Who got what, by which rule\n  tail -n 3 {}/*\n", self.stage.path("record").display())?;
+        writeln!(
+            out,
+            "  # Who got what, by which rule\n  tail -n 3 {}/*.jsonl\n",
+            self.stage.path("record").display()
+        )?;
         writeln!(out, "  Change {} while this runs.", self.stage.path("policies/parcelo.toml").display())?;
         writeln!(out, "  Ctrl-C ends it.\n")?;
         out.flush()

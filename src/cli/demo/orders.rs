@@ -162,7 +162,9 @@ impl Service for Orders {
             received.extend_from_slice(&chunk);
         }
         let text = String::from_utf8_lossy(&received);
-        let _ = self.asked.send(format!("{} {} {text}", parts.method, parts.uri.path()).trim_end().to_owned());
+        let whose = if parts.uri.path() == "/shipments" { "Parcelo's API" } else { "our API" };
+        let line = format!("{whose} was asked: {} {} {text}", parts.method, parts.uri.path());
+        let _ = self.asked.send(line.trim_end().to_owned());
         let segments: Vec<_> = parts.uri.path().trim_matches('/').split('/').collect();
         match (&parts.method, segments.as_slice()) {
             (&Method::GET, ["v1", "orders"]) => json(StatusCode::OK, list()),

@@ -105,12 +105,12 @@ fn fates<'a>(before: &'a str, after: &str) -> Vec<(Fate, &'a str)> {
 /// Of the writer.
 pub fn before(out: &mut dyn Write, before: &str, after: &str) -> io::Result<()> {
     for (fate, line) in fates(before, after) {
-        let colour = match fate {
-            Fate::Kept => KEPT,
-            Fate::Changed => CHANGED,
-            Fate::Dropped => DROPPED,
+        let (colour, sign) = match fate {
+            Fate::Kept => (KEPT, ' '),
+            Fate::Changed => (CHANGED, '~'),
+            Fate::Dropped => (DROPPED, '-'),
         };
-        writeln!(out, "    {colour}{line}{PLAIN}")?;
+        writeln!(out, "  {colour}{sign} {line}{PLAIN}")?;
     }
     Ok(())
 }
@@ -136,7 +136,7 @@ pub fn after(out: &mut dyn Write, before: &str, after: &str) -> io::Result<()> {
 pub fn legend(out: &mut dyn Write) -> io::Result<()> {
     writeln!(
         out,
-        "    {KEPT}green{PLAIN}: leaves as it is   {CHANGED}yellow{PLAIN}: leaves changed   {DROPPED}red{PLAIN}: does not leave"
+        "  {KEPT}green{PLAIN}: leaves as it is   {CHANGED}~ yellow{PLAIN}: leaves changed   {DROPPED}- red{PLAIN}: does not leave"
     )
 }
 
