@@ -83,6 +83,24 @@ fn complaints_are_written_for_machines_too() {
     assert!(github.starts_with(&line.replace("FILE", &case("P042"))), "{github}");
 }
 
+#[test]
+fn with_the_settings_upstreams_and_named_files_are_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    assert_eq!(tidegate(&["init", &path("")]).0, Exit::Clean);
+    let check = || tidegate(&["check", "--config", &path("tidegate.toml"), TODAY[0], TODAY[1]]);
+    let (exit, out, err) = check();
+    assert_eq!((exit, err.as_str()), (Exit::Clean, ""), "{out}");
+    for name in ["P070", "P071"] {
+        std::fs::copy(case(name), path(&format!("policies/{name}.toml"))).unwrap();
+        let (exit, out, _) = check();
+        assert_eq!(exit, Exit::Findings);
+        assert!(out.contains(&format!("error[{name}]")), "{out}");
+        std::fs::remove_file(path(&format!("policies/{name}.toml"))).unwrap();
+    }
+    assert_eq!(tidegate(&["check", "--config", &path("nowhere.toml")]).0, Exit::Unusable);
+}
+
 const POLICY: &str = r#"
 [partner]
 id = "p"

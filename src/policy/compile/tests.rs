@@ -119,3 +119,41 @@ fn a_leg_without_json_has_no_program_and_the_error_leg_its_own() {
     let upstreams: Vec<&str> = compiled.policy.upstreams().keys().map(|id| id.as_str()).collect();
     assert_eq!(upstreams, ["u"]);
 }
+
+/// Whether the set is refused as an oracle.
+fn oracle(legs: &str) -> bool {
+    let found = crate::policy::lint::lint(&[policy(legs)], jiff::civil::date(2026, 6, 1));
+    found.iter().any(|diagnostic| diagnostic.code == codes::ORACLE)
+}
+
+#[test]
+fn a_revealed_place_that_can_be_read_back_is_an_oracle() {
+    let with = |response: &str| {
+        let request = "[inbound.request]\nreveal = [{ path = \"$.card\", is = \"card\" }, { header = \"x-who\", is = \"who\" }]\n";
+        oracle(&format!("{request}[inbound.response]\n{response}\n"))
+    };
+    for clear in [
+        r#"fields = [{ path = "$.other", do = "keep", is = "card" }]"#,
+        r#"keep = ["$.card"]"#,
+        r#"keep = ["$.*"]"#,
+        r#"default = "keep""#,
+        r#"fields = [{ header = "x-who", do = "keep" }]"#,
+        r#"headers = ["x-who"]"#,
+    ] {
+        assert!(with(clear), "{clear}");
+    }
+    for safe in [
+        "",
+        r#"keep = ["$.other"]"#,
+        r#"fields = [{ path = "$.card", do = "tokenize", is = "card" }]"#,
+        r#"keep = ["$.*"]
+           fields = [{ path = "$.card", do = "mask", keep_last = 4, is = "card" }]"#,
+        r#"fields = [{ path = "$.card", do = "keep", is = "kind-of-card" }]"#,
+        r#"default = "keep"
+           fields = [{ path = "$.card", do = "drop" }]"#,
+        r#"headers = ["x-who"]
+           fields = [{ header = "x-who", do = "drop" }]"#,
+    ] {
+        assert!(!with(safe), "{safe}");
+    }
+}
