@@ -536,3 +536,25 @@ async fn an_http_1_connection_serves_many_requests() {
         send.ready().await.unwrap();
     }
 }
+
+#[tokio::test]
+async fn a_long_answer_that_breaks_off_is_broken_off_on_either_protocol() {
+    let listener = start(plain(LIMITS), |_, _| {
+        let (mut writer, outgoing) = Outgoing::stream();
+        tokio::spawn(async move {
+            for _ in 0..100 {
+                writer.write(Bytes::from(vec![b'x'; 50_000])).await.unwrap();
+            }
+        });
+        Box::pin(async { Response::new(outgoing) })
+    })
+    .await;
+    let stream = TcpStream::connect(listener.address()).await.unwrap();
+    let (mut send, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    tokio::spawn(connection);
+    let answer = send.send_request(get()).await.unwrap().into_body();
+    assert!(tokio::time::timeout(PATIENCE, answer.collect()).await.expect("ended").is_err());
+    let (mut send, _) = h2(TcpStream::connect(listener.address()).await.unwrap()).await;
+    let answer = send.send_request(get()).await.unwrap().into_body();
+    assert!(tokio::time::timeout(PATIENCE, answer.collect()).await.expect("ended").is_err());
+}
