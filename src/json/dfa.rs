@@ -34,12 +34,14 @@ impl Edge {
     const VALID: u64 = 1;
     const QUIET: u64 = 2;
     const LOOSE: u64 = 1 << 12;
+    const LENGTH: u64 = 1 << 13;
 
-    fn new(action: &Action, action_id: ActionId, to: StateId) -> Self {
+    fn new(action: &Action, action_id: ActionId, to: StateId, state: &State) -> Self {
         let quiet = action.matched.is_empty() && !action.leaf.counts && !action.null.counts && !action.container.counts;
         Self(
             Self::VALID
                 | if quiet { Self::QUIET } else { 0 }
+                | if state.asks_length { Self::LENGTH } else { 0 }
                 | (action.leaf.fate as u64) << 2
                 | (action.null.fate as u64) << 5
                 | (action.container.fate as u64) << 8
@@ -49,8 +51,14 @@ impl Edge {
     }
 
     /// To a place that the cache has no room for.
-    pub(super) fn loose(action: &Action) -> Self {
-        Self(Self::new(action, 0, 0).0 | Self::LOOSE)
+    pub(super) fn loose(action: &Action, state: &State) -> Self {
+        Self(Self::new(action, 0, 0, state).0 | Self::LOOSE)
+    }
+
+    /// Does the child, if it is an array, have to be held for its length?
+    #[inline]
+    pub(super) fn asks_length(self) -> bool {
+        self.0 & Self::LENGTH != 0
     }
 
     #[inline]
@@ -257,18 +265,15 @@ impl Machine {
             (_, None) => {
                 let state = State::new(&self.nfa, &self.names, &stepped.next, true);
                 let cells = state.cells.len() + 4 * state.slots.len();
-                if made.cells + cells > CELLS_MAX {
-                    None
-                } else {
-                    self.states.push(STATES_MAX, state).inspect(|id| {
-                        made.cells += cells;
-                        made.states.insert(stepped.next.clone().into_boxed_slice(), *id);
-                    })
-                }
+                let fits = made.cells + cells <= CELLS_MAX;
+                fits.then(|| self.states.push(STATES_MAX, state)).flatten().inspect(|id| {
+                    made.cells += cells;
+                    made.states.insert(stepped.next.clone().into_boxed_slice(), *id);
+                })
             }
         };
-        match (action_id, state_id) {
-            (Some(action_id), Some(state_id)) => Found::Edge(Edge::new(&action, action_id, state_id)),
+        match (action_id, state_id.and_then(|id| Some((id, self.state(id)?)))) {
+            (Some(action_id), Some((id, state))) => Found::Edge(Edge::new(&action, action_id, id, state)),
             _ => {
                 let state = State::new(&self.nfa, &self.names, &stepped.next, false);
                 Found::Loose(Box::new(action), Box::new(state))

@@ -9,6 +9,7 @@ pub mod automaton;
 mod decide;
 mod dfa;
 pub mod filter;
+mod items;
 mod location;
 mod names;
 mod nfa;

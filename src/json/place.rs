@@ -22,6 +22,9 @@ const LOOSE: StateId = 1 << 23;
 pub(super) struct Tally {
     pub(super) counts: Vec<u64>,
     pub(super) matched: Vec<u64>,
+    /// Uses of each ruling of each action since the counts were brought up to date, and which are not zero.
+    hits: Vec<[u64; 3]>,
+    hit: Vec<u32>,
     pub(super) failed: Option<usize>,
     /// Filter steps left.
     steps: u64,
@@ -41,6 +44,8 @@ impl Tally {
         Self {
             counts: vec![0; selections],
             matched: vec![0; selections],
+            hits: Vec::new(),
+            hit: Vec::new(),
             failed: None,
             steps: program.limits.filter_steps,
             loose: Vec::new(),
@@ -49,14 +54,63 @@ impl Tally {
             written: Vec::new(),
         }
     }
+
+    /// A ruling of an edge in the cache was used.
+    #[inline]
+    pub(super) fn hit(&mut self, edge: Edge, ruled: Ruled) {
+        let action = edge.action() as usize;
+        match self.hits.get_mut(action) {
+            Some(hits) => {
+                if *hits == [0; 3] {
+                    self.hit.push(edge.action());
+                }
+                if let Some(hits) = hits.get_mut(ruled as usize) {
+                    *hits += 1;
+                }
+            }
+            None => {
+                self.hits.resize(action + 1, [0; 3]);
+                self.hit(edge, ruled);
+            }
+        }
+    }
+
+    /// Brings the counts up to date.
+    pub(super) fn settle(&mut self, program: &Program) {
+        for number in self.hit.drain(..) {
+            let Some(hits) = self.hits.get_mut(number as usize) else { continue };
+            let Some(action) = program.machine.action(number) else { continue };
+            for (ruled, times) in [Ruled::Leaf, Ruled::Null, Ruled::Container].into_iter().zip(std::mem::take(hits)) {
+                if times > 0 {
+                    add(&mut self.counts, &mut self.matched, action, ruled, times);
+                }
+            }
+        }
+    }
 }
 
 /// Which ruling of an action was used.
 #[derive(Clone, Copy)]
-enum Ruled {
-    Leaf,
-    Null,
-    Container,
+pub(super) enum Ruled {
+    Leaf = 0,
+    Null = 1,
+    Container = 2,
+}
+
+fn add(counts: &mut [u64], matched: &mut [u64], action: &Action, ruled: Ruled, times: u64) {
+    for selection in &action.matched {
+        if let Some(count) = matched.get_mut(*selection as usize) {
+            *count += times;
+        }
+    }
+    let (by, decided) = match ruled {
+        Ruled::Leaf => (action.leaf.by, action.leaf.counts),
+        Ruled::Null => (action.null.by, action.null.counts),
+        Ruled::Container => (action.container.by, action.container.counts),
+    };
+    if decided && let Some(count) = by.and_then(|by| counts.get_mut(by as usize)) {
+        *count += times;
+    }
 }
 
 /// What leads to a value.
@@ -192,39 +246,36 @@ impl Walker {
         Ok(Way::Edge(match found {
             Found::Edge(edge) => edge,
             Found::Loose(action, state) => {
-                let edge = Edge::loose(&action);
+                let edge = Edge::loose(&action, &state);
                 self.tally.found = Some((action, state));
                 edge
             }
         }))
     }
 
-    /// Counts a decision; gives the selection that made it.
-    fn count(&mut self, program: &Program, edge: Edge, ruled: Ruled) -> Option<u32> {
-        let found = self.tally.found.take();
-        let action = match &found {
+    /// Counts a decision.
+    #[inline]
+    fn count(&mut self, edge: Edge, ruled: Ruled) {
+        if edge.is_loose() {
+            if let Some((action, _)) = &self.tally.found {
+                add(&mut self.tally.counts, &mut self.tally.matched, action, ruled, 1);
+            }
+        } else if !edge.is_quiet() {
+            self.tally.hit(edge, ruled);
+        }
+    }
+
+    /// The selection that made a decision.
+    fn decider(&self, program: &Program, edge: Edge, ruled: Ruled) -> Option<u32> {
+        let action = match &self.tally.found {
             Some((action, _)) if edge.is_loose() => Some(&**action),
             _ => program.machine.action(edge.action()),
-        };
-        let mut by = None;
-        if let Some(action) = action {
-            for selection in &action.matched {
-                if let Some(count) = self.tally.matched.get_mut(*selection as usize) {
-                    *count += 1;
-                }
-            }
-            let counts;
-            (by, counts) = match ruled {
-                Ruled::Leaf => (action.leaf.by, action.leaf.counts),
-                Ruled::Null => (action.null.by, action.null.counts),
-                Ruled::Container => (action.container.by, action.container.counts),
-            };
-            if counts && let Some(count) = by.and_then(|by| self.tally.counts.get_mut(by as usize)) {
-                *count += 1;
-            }
+        }?;
+        match ruled {
+            Ruled::Leaf => action.leaf.by,
+            Ruled::Null => action.null.by,
+            Ruled::Container => action.container.by,
         }
-        self.tally.found = found;
-        by
     }
 
     /// Decides a leaf at its first byte.
@@ -237,10 +288,9 @@ impl Walker {
         fate: LeafFate,
         plan: &mut Plan,
     ) -> Result<Mode, Bad> {
-        let mut by = None;
-        if !edge.is_quiet() || self.trace.is_some() || matches!(fate, LeafFate::Put | LeafFate::Judge) {
-            by = self.count(program, edge, ruled);
-        }
+        self.count(edge, ruled);
+        let asks = self.trace.is_some() || matches!(fate, LeafFate::Put | LeafFate::Judge);
+        let by = if asks { self.decider(program, edge, ruled) } else { None };
         if let Some(trace) = &mut self.trace {
             trace.decided = by;
         }
@@ -264,7 +314,7 @@ impl Walker {
 
     /// The current item stays, so what waits around it does.
     #[inline]
-    fn keep(&mut self, plan: &mut Plan) {
+    pub(super) fn keep(&mut self, plan: &mut Plan) {
         if let Some(from) = self.pending.from() {
             self.pending.flush(self.item, plan);
             for frame in self.stack.iter_mut().skip(from.saturating_sub(1)) {
@@ -295,7 +345,7 @@ impl Walker {
 
     /// What was removed up to `end`.
     #[inline]
-    fn drop_to(&mut self, end: usize, plan: &mut Plan) {
+    pub(super) fn drop_to(&mut self, end: usize, plan: &mut Plan) {
         // What waits has a gap there by itself.
         if !self.pending.is_active() {
             plan.remove(self.sep..end);
@@ -312,7 +362,7 @@ impl Walker {
         self.end_value(end, mode == Mode::Drop, plan);
     }
 
-    fn container(
+    pub(super) fn container(
         &mut self,
         program: &Program,
         pos: usize,
@@ -326,7 +376,7 @@ impl Walker {
         }
         let walks = matches!(fate, ContainerFate::Show | ContainerFate::Wait | ContainerFate::Sink);
         let mut len = None;
-        if walks && kind == Kind::Array && self.asks_length(program, edge) {
+        if walks && kind == Kind::Array && edge.asks_length() {
             match self.region.as_ref().filter(|region| region.covers(pos)) {
                 Some(region) => len = region.node(pos).map(|node| region.count(node)),
                 None => {
@@ -335,7 +385,9 @@ impl Walker {
                 }
             }
         }
-        let by = self.count(program, edge, Ruled::Container);
+        self.count(edge, Ruled::Container);
+        let asks = matches!(fate, ContainerFate::Put | ContainerFate::Remove);
+        let by = if asks { self.decider(program, edge, Ruled::Container) } else { None };
         let (level, item) = (self.stack.len() + 1, self.item);
         let mut frame = Frame { len, ..Frame::new(kind, edge.to()) };
         match fate {
@@ -377,13 +429,6 @@ impl Walker {
             self.tally.loose.extend(self.tally.found.take().map(|(_, state)| *state));
         }
         self.push(program, pos, frame).map(Flow::Go)
-    }
-
-    fn asks_length(&self, program: &Program, edge: Edge) -> bool {
-        if edge.is_loose() {
-            return self.tally.found.as_ref().is_some_and(|(_, state)| state.asks_length);
-        }
-        program.machine.state(edge.to()).is_some_and(|state| state.asks_length)
     }
 
     /// The innermost container closes: if its state was beside the cache, that goes.

@@ -43,7 +43,7 @@ fn special(word: u64) -> u64 {
 
 /// The first byte at or behind `at` that ends a plain run of a string, or the length of `buf`.
 #[inline(always)]
-fn plain(buf: &[u8], mut at: usize) -> usize {
+pub(super) fn plain(buf: &[u8], mut at: usize) -> usize {
     while let Some(chunk) = buf.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         let found = special(u64::from_le_bytes(*chunk));
         if found != 0 {

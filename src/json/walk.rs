@@ -171,8 +171,13 @@ impl Walker {
                     match buf.get(pos) {
                         Some(b'"') => {
                             self.first_item(pos);
-                            self.begin_name(pos);
-                            pos += 1;
+                            match self.items(program, buf, pos, true, plan)? {
+                                Some(at) => pos = at,
+                                None => {
+                                    self.begin_name(pos);
+                                    pos += 1;
+                                }
+                            }
                         }
                         Some(b'}') => pos = self.close(pos, plan),
                         Some(_) => return scan::bad(FaultKind::Syntax, pos),
@@ -185,7 +190,10 @@ impl Walker {
                         Some(b']') => pos = self.close(pos, plan),
                         Some(_) => {
                             self.first_item(pos);
-                            self.stage = Stage::Value;
+                            match self.items(program, buf, pos, true, plan)? {
+                                Some(at) => pos = at,
+                                None => self.stage = Stage::Value,
+                            }
                         }
                         None => return Ok(pos),
                     }
@@ -249,15 +257,18 @@ impl Walker {
                 Stage::After => {
                     pos = self.blank(program, buf, pos)?;
                     match (buf.get(pos), self.top.kind) {
-                        (Some(b','), Kind::Object) => {
-                            self.stage = Stage::Name;
-                            pos += 1;
-                        }
-                        (Some(b','), Kind::Array) => {
-                            self.top.index += 1;
-                            self.stage = Stage::Value;
-                            pos += 1;
-                        }
+                        (Some(b','), Kind::Object | Kind::Array) => match self.items(program, buf, pos, false, plan)? {
+                            Some(at) => pos = at,
+                            None if self.top.kind == Kind::Object => {
+                                self.stage = Stage::Name;
+                                pos += 1;
+                            }
+                            None => {
+                                self.top.index += 1;
+                                self.stage = Stage::Value;
+                                pos += 1;
+                            }
+                        },
                         (Some(b'}'), Kind::Object) | (Some(b']'), Kind::Array) => pos = self.close(pos, plan),
                         (Some(_), _) => return scan::bad(FaultKind::Syntax, pos),
                         (None, _) => return Ok(pos),
@@ -362,7 +373,7 @@ impl Walker {
     }
 
     /// Closes the innermost container. `pos` is its closer.
-    fn close(&mut self, pos: usize, plan: &mut Plan) -> usize {
+    pub(super) fn close(&mut self, pos: usize, plan: &mut Plan) -> usize {
         let end = pos + 1;
         let level = self.stack.len();
         let waits = self.pending.is_active();

@@ -279,6 +279,7 @@ impl Rewriter {
         let walked = self.walker.run(&self.program, input, self.pos, &mut self.plan, judge);
         // Its places are places in this buffer.
         self.walker.region = None;
+        self.walker.tally.settle(&self.program);
         match walked {
             Ok(pos) => self.pos = pos,
             Err(bad) => return Err(self.fail(bad)),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tidegate::json::automaton::{Otherwise, Program, Selection, Verb};
 use tidegate::json::path::Path;
-use tidegate::json::window::{Judge, Judgement, Kind, Leaf, Put, Rewriter, TraceLine};
+use tidegate::json::window::{Judge, Judgement, Leaf, Put, Rewriter, TraceLine};
 use tidegate::json::{Fault, Limits};
 
 /// A rule as the tests write it: `keep $.a`, `whole $.a`, `drop $.a`, `null $.a`, `put:7 $.a`, `mask $.a`, each with
