@@ -9,7 +9,7 @@ use super::Limits;
 use super::dfa::Machine;
 use super::nfa::{Nfa, Test};
 use super::path::{Class, Path};
-use super::place::is_json;
+use super::judge::is_json;
 
 /// What the engine does with a place. The order of strictness comes from the policy as `rank`.
 #[derive(Clone, Debug, PartialEq)]

@@ -66,6 +66,7 @@ impl Edge {
         self.0 & Self::LOOSE != 0
     }
 
+    #[inline(always)]
     fn read(cell: &AtomicU64) -> Option<Self> {
         let word = cell.load(Ordering::Acquire);
         (word & Self::VALID != 0).then_some(Self(word))
@@ -167,7 +168,7 @@ impl Machine {
         Self { nfa, names, otherwise, states, actions, made: Mutex::default(), root: OnceLock::new() }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn state(&self, id: StateId) -> Option<&State> {
         self.states.get(id)
     }
@@ -189,7 +190,7 @@ impl Machine {
     }
 
     /// To a child, where no test is asked, if the edge is known.
-    #[inline]
+    #[inline(always)]
     pub(super) fn known(&self, state: &State, child: ChildKey) -> Option<Edge> {
         match child {
             ChildKey::Member(symbol) => state.cell(symbol).and_then(Edge::read),
@@ -334,7 +335,7 @@ impl State {
         self.tests.len().div_ceil(TRUTH_BITS)
     }
 
-    #[inline]
+    #[inline(always)]
     fn cell(&self, symbol: Symbol) -> Option<&AtomicU64> {
         if symbol == OTHER {
             return self.cells.first();
@@ -374,12 +375,13 @@ impl<T> Shelf<T> {
         Self { boards, len: 0.into() }
     }
 
+    #[inline(always)]
     fn place(id: u32) -> (usize, usize) {
         let board = (id / FIRST + 1).ilog2();
         (board as usize, (id - FIRST * ((1 << board) - 1)) as usize)
     }
 
-    #[inline]
+    #[inline(always)]
     fn get(&self, id: u32) -> Option<&T> {
         let (board, place) = Self::place(id);
         self.boards.get(board)?.get()?.get(place)?.get()

@@ -8,8 +8,8 @@ use super::automaton::Program;
 use super::decide::LeafFate;
 use super::dfa::{ChildKey, Edge, State};
 use super::names::OTHER;
-use super::place::Ruled;
 use super::scan::{self, Bad, Digits, Token};
+use super::tally::Ruled;
 use super::walk::{Flow, Kind, Stage, Walker};
 use super::window::Plan;
 
@@ -53,9 +53,12 @@ impl Walker {
                     let (Flow::Go(at) | Flow::Wait(at)) = self.container(program, value, edge, kind, plan)?;
                     return Ok(Some(at));
                 }
-                Some(b'-' | b'0'..=b'9') => match scan::number(buf, value, &mut Digits::Start) {
-                    Ok(Token::Done(end)) => (end, Ruled::Leaf, edge.leaf()),
-                    _ => break,
+                Some(b'-' | b'0'..=b'9') => match scan::plain_number(buf, value) {
+                    Some(end) => (end, Ruled::Leaf, edge.leaf()),
+                    None => match scan::number(buf, value, &mut Digits::Start) {
+                        Ok(Token::Done(end)) => (end, Ruled::Leaf, edge.leaf()),
+                        _ => break,
+                    },
                 },
                 Some(b't' | b'f') => match scan::literal(buf, value) {
                     Ok(Token::Done(end)) => (end, Ruled::Leaf, edge.leaf()),

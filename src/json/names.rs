@@ -30,6 +30,7 @@ pub(super) struct Names {
     mentions: Vec<Mention>,
     exact: Table,
     folds: Table,
+    folded: bool,
 }
 
 /// Collects names before the table is made.
@@ -69,7 +70,7 @@ impl Collector {
             mentions.push(Mention { text: Arc::clone(written), exact: 0, fold: *id });
         }
         let fold_table = Table::new(folds.iter().map(|(text, (id, _))| (text.as_bytes(), first + *id - 1)));
-        Names { mentions, exact: exact_table, folds: fold_table }
+        Names { mentions, exact: exact_table, folded: !folds.is_empty(), folds: fold_table }
     }
 }
 
@@ -82,7 +83,7 @@ impl Names {
     #[inline]
     pub(super) fn find(&self, name: &[u8]) -> Symbol {
         match self.exact.find(name) {
-            OTHER if self.folds.is_empty() => OTHER,
+            OTHER if !self.folded => OTHER,
             OTHER => self.find_fold(name),
             symbol => symbol,
         }
@@ -113,56 +114,86 @@ impl Names {
 /// Names to symbols, by open addressing at most half full. The names come from the policy, so nobody can crowd it.
 #[derive(Debug)]
 struct Table {
-    /// 0: free; else index into `entries` and one.
-    slots: Box<[u32]>,
-    entries: Vec<(Box<[u8]>, Symbol)>,
+    slots: Box<[Slot]>,
+    /// The names in full that a [`Key`] does not tell apart.
+    long: HashMap<Symbol, Box<[u8]>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Slot {
+    key: Key,
+    /// [`OTHER`]: free.
+    symbol: Symbol,
 }
 
 impl Table {
     fn new<'a>(names: impl Iterator<Item = (&'a [u8], Symbol)>) -> Self {
-        let entries: Vec<(Box<[u8]>, Symbol)> = names.map(|(name, symbol)| (name.into(), symbol)).collect();
-        let mut slots = vec![0; (entries.len() * 2).next_power_of_two().max(8)].into_boxed_slice();
+        let names: Vec<_> = names.collect();
+        let free = Slot { key: Key::new(b""), symbol: OTHER };
+        let mut slots = vec![free; (names.len() * 2).next_power_of_two().max(8)].into_boxed_slice();
         let mask = slots.len() - 1;
-        for (i, (name, _)) in entries.iter().enumerate() {
-            let mut at = hash(name) & mask;
-            while slots.get(at).is_some_and(|slot| *slot != 0) {
+        let mut long = HashMap::new();
+        for (name, symbol) in names {
+            let key = Key::new(name);
+            let mut at = key.hash() & mask;
+            while slots.get(at).is_some_and(|slot| slot.symbol != OTHER) {
                 at = (at + 1) & mask;
             }
             if let Some(slot) = slots.get_mut(at) {
-                *slot = number(i);
+                *slot = Slot { key, symbol };
+            }
+            if key.len > Key::WHOLE {
+                long.insert(symbol, name.into());
             }
         }
-        Self { slots, entries }
-    }
-
-    fn is_empty(&self) -> bool {
-        self.entries.is_empty()
+        Self { slots, long }
     }
 
     #[inline]
     fn find(&self, name: &[u8]) -> Symbol {
+        let key = Key::new(name);
         let mask = self.slots.len() - 1;
-        let mut at = hash(name) & mask;
-        while let Some(slot) = self.slots.get(at).copied().filter(|slot| *slot != 0) {
-            match self.entries.get(slot as usize - 1) {
-                Some((known, symbol)) if **known == *name => return *symbol,
-                _ => at = (at + 1) & mask,
+        let mut at = key.hash() & mask;
+        while let Some(slot) = self.slots.get(at).filter(|slot| slot.symbol != OTHER) {
+            if slot.key == key
+                && (key.len <= Key::WHOLE || self.long.get(&slot.symbol).is_some_and(|long| **long == *name))
+            {
+                return slot.symbol;
             }
+            at = (at + 1) & mask;
         }
         OTHER
     }
 }
 
-/// The first and the last eight bytes and the length, mixed.
-#[inline]
-fn hash(name: &[u8]) -> usize {
-    let (first, last) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
-        (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
-        _ => match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
-            (Some(first), Some(last)) => (u64::from(u32::from_le_bytes(*first)), u64::from(u32::from_le_bytes(*last))),
-            _ => (name.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)), 0),
-        },
-    };
-    let mixed = (first ^ last.rotate_left(29) ^ name.len() as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    (mixed >> 32) as usize
+/// The first and the last eight bytes of a name, and its length: up to 16 bytes that is the whole name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Key {
+    first: u64,
+    last: u64,
+    len: usize,
+}
+
+impl Key {
+    const WHOLE: usize = 16;
+
+    #[inline]
+    fn new(name: &[u8]) -> Self {
+        let (first, last) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
+            (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
+            _ => match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
+                (Some(first), Some(last)) => {
+                    (u64::from(u32::from_le_bytes(*first)), u64::from(u32::from_le_bytes(*last)))
+                }
+                _ => (name.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)), 0),
+            },
+        };
+        Self { first, last, len: name.len() }
+    }
+
+    #[inline]
+    fn hash(self) -> usize {
+        let mixed = (self.first ^ self.last.rotate_left(29) ^ self.len as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        (mixed >> 32) as usize
+    }
 }

@@ -4,114 +4,17 @@
 
 use super::FaultKind;
 use super::automaton::Program;
-use super::decide::{Action, ContainerFate, LeafFate};
-use super::dfa::{ChildKey, Edge, Found, State, StateId};
+use super::decide::{ContainerFate, LeafFate};
+use super::dfa::{ChildKey, Edge, Found, StateId};
 use super::nfa::{Test, takes_index, takes_slice};
 use super::region::Region;
 use super::scan::{self, Bad, Digits, Token};
-use super::skim::Skim;
-use super::trace::Line;
+use super::tally::{Ruled, add};
 use super::walk::{Flow, Frame, Input, Kind, Mode, Stage, Walker};
-use super::window::{self, Edit, Judge, Judgement, Leaf, Plan, Put, TraceOutcome};
+use super::window::{Judge, Plan, TraceOutcome};
 
 /// States beside the cache have numbers from here: their level in [`Tally::loose`].
 const LOOSE: StateId = 1 << 23;
-
-/// What the walk counts and keeps beside its place.
-#[derive(Debug)]
-pub(super) struct Tally {
-    pub(super) counts: Vec<u64>,
-    pub(super) matched: Vec<u64>,
-    /// Uses of each ruling of each action since the counts were brought up to date, and which are not zero.
-    hits: Vec<[u64; 3]>,
-    hit: Vec<u32>,
-    pub(super) failed: Option<usize>,
-    /// Filter steps left.
-    steps: u64,
-    /// States of open containers that the cache has no room for.
-    loose: Vec<State>,
-    /// The last edge, where the cache had no room for it.
-    found: Option<(Box<Action>, Box<State>)>,
-    /// Answers to the tests of a state.
-    truth: Vec<u64>,
-    /// What the judge writes.
-    written: Vec<u8>,
-}
-
-impl Tally {
-    pub(super) fn new(program: &Program) -> Self {
-        let selections = program.selections.len();
-        Self {
-            counts: vec![0; selections],
-            matched: vec![0; selections],
-            hits: Vec::new(),
-            hit: Vec::new(),
-            failed: None,
-            steps: program.limits.filter_steps,
-            loose: Vec::new(),
-            found: None,
-            truth: Vec::new(),
-            written: Vec::new(),
-        }
-    }
-
-    /// A ruling of an edge in the cache was used.
-    #[inline]
-    pub(super) fn hit(&mut self, edge: Edge, ruled: Ruled) {
-        let action = edge.action() as usize;
-        match self.hits.get_mut(action) {
-            Some(hits) => {
-                if *hits == [0; 3] {
-                    self.hit.push(edge.action());
-                }
-                if let Some(hits) = hits.get_mut(ruled as usize) {
-                    *hits += 1;
-                }
-            }
-            None => {
-                self.hits.resize(action + 1, [0; 3]);
-                self.hit(edge, ruled);
-            }
-        }
-    }
-
-    /// Brings the counts up to date.
-    pub(super) fn settle(&mut self, program: &Program) {
-        for number in self.hit.drain(..) {
-            let Some(hits) = self.hits.get_mut(number as usize) else { continue };
-            let Some(action) = program.machine.action(number) else { continue };
-            for (ruled, times) in [Ruled::Leaf, Ruled::Null, Ruled::Container].into_iter().zip(std::mem::take(hits)) {
-                if times > 0 {
-                    add(&mut self.counts, &mut self.matched, action, ruled, times);
-                }
-            }
-        }
-    }
-}
-
-/// Which ruling of an action was used.
-#[derive(Clone, Copy)]
-pub(super) enum Ruled {
-    Leaf = 0,
-    Null = 1,
-    Container = 2,
-}
-
-fn add(counts: &mut [u64], matched: &mut [u64], action: &Action, ruled: Ruled, times: u64) {
-    for selection in &action.matched {
-        if let Some(count) = matched.get_mut(*selection as usize) {
-            *count += times;
-        }
-    }
-    let (by, decided) = match ruled {
-        Ruled::Leaf => (action.leaf.by, action.leaf.counts),
-        Ruled::Null => (action.null.by, action.null.counts),
-        Ruled::Container => (action.container.by, action.container.counts),
-    };
-    if decided && let Some(count) = by.and_then(|by| counts.get_mut(by as usize)) {
-        *count += times;
-    }
-}
 
 /// What leads to a value.
 enum Way {
@@ -225,9 +128,9 @@ impl Walker {
         truth.resize(state.truth_words(), 0);
         for (n, number) in state.tests.iter().enumerate() {
             let holds = match (machine.nfa.tests().get(*number as usize), self.top.kind) {
-                (Some(Test::Index(wanted)), Kind::Array) => takes_index(*wanted, self.top.index, self.top.len),
+                (Some(Test::Index(wanted)), Kind::Array) => takes_index(*wanted, self.top.index, self.top.elements()),
                 (Some(Test::Slice { start, end, step }), Kind::Array) => {
-                    takes_slice(*start, *end, *step, self.top.index, self.top.len)
+                    takes_slice(*start, *end, *step, self.top.index, self.top.elements())
                 }
                 (Some(Test::Filter(filter)), _) => {
                     let node = self.region.as_ref().and_then(|region| Some((region, region.node(pos)?)));
@@ -354,7 +257,7 @@ impl Walker {
     }
 
     #[inline]
-    fn end_leaf(&mut self, mode: Mode, end: usize, plan: &mut Plan) {
+    pub(super) fn end_leaf(&mut self, mode: Mode, end: usize, plan: &mut Plan) {
         match mode {
             Mode::Drop | Mode::Gone => self.drop_to(end, plan),
             _ => self.sep = end,
@@ -375,10 +278,10 @@ impl Walker {
             fate = trace.walked(fate, self.stack.len() + 1);
         }
         let walks = matches!(fate, ContainerFate::Show | ContainerFate::Wait | ContainerFate::Sink);
-        let mut len = None;
+        let mut len = Frame::UNKNOWN;
         if walks && kind == Kind::Array && edge.asks_length() {
             match self.region.as_ref().filter(|region| region.covers(pos)) {
-                Some(region) => len = region.node(pos).map(|node| region.count(node)),
+                Some(region) => len = region.node(pos).map_or(Frame::UNKNOWN, |node| region.count(node)),
                 None => {
                     self.begin_skim(Mode::Probe);
                     return Ok(Flow::Go(pos));
@@ -487,119 +390,5 @@ impl Walker {
             }
         }
         Ok(Flow::Go(end))
-    }
-
-    /// Gives a held leaf to the judge.
-    fn judge(
-        &mut self,
-        buf: &[u8],
-        end: usize,
-        selection: u32,
-        plan: &mut Plan,
-        judge: &mut dyn Judge,
-    ) -> Result<(), Bad> {
-        let raw = buf.get(self.value..end).unwrap_or_default();
-        let kind = kind_of(raw).unwrap_or(window::Kind::String);
-        let mut written = std::mem::take(&mut self.tally.written);
-        written.clear();
-        let mut judgement = judge.judge(Leaf { selection: selection as usize, kind, raw }, &mut written);
-        if judgement == Judgement::Put && !is_json(&written) {
-            judgement = Judgement::Refuse;
-        }
-        let mut mode = Mode::Gone;
-        let (outcome, put) = match judgement {
-            Judgement::Put => {
-                self.keep(plan);
-                plan.put(self.value, &written);
-                (TraceOutcome::Transformed, self.trace.is_some().then(|| written.clone()))
-            }
-            Judgement::Later => {
-                self.keep(plan);
-                let put = Put::Later { selection: selection as usize, kind };
-                plan.edits.push(Edit { range: self.value..end, put });
-                self.sep = end;
-                (TraceOutcome::Transformed, None)
-            }
-            Judgement::Pass => {
-                self.keep(plan);
-                mode = Mode::Keep;
-                (TraceOutcome::Kept, None)
-            }
-            Judgement::Drop => {
-                mode = Mode::Drop;
-                (TraceOutcome::Dropped, None)
-            }
-            Judgement::Refuse => {
-                self.tally.failed = Some(selection as usize);
-                return scan::bad(FaultKind::Rule, self.value);
-            }
-        };
-        self.tally.written = written;
-        if let Some(trace) = &mut self.trace {
-            let line = Line { kind: Some(kind), by: Some(selection), outcome, put };
-            trace.leaf(&self.stack, &self.top, line);
-        }
-        self.end_leaf(mode, end, plan);
-        Ok(())
-    }
-
-    /// A line for the leaf that ends at `end`.
-    fn trace_leaf(&mut self, program: &Program, buf: &[u8], mode: Mode, end: usize) {
-        let raw = buf.get(self.value..end).unwrap_or_default();
-        if matches!(raw.first(), Some(b'{' | b'[')) {
-            // Its line stands already.
-            return;
-        }
-        let Some(trace) = &mut self.trace else { return };
-        let (by, put) = (trace.decided.take(), trace.put.take());
-        let outcome = match mode {
-            Mode::Keep => TraceOutcome::Kept,
-            Mode::Gone => self.outcome_of(program, by),
-            _ => TraceOutcome::Dropped,
-        };
-        let line = Line { kind: kind_of(raw), by, outcome, put };
-        if let Some(trace) = &mut self.trace {
-            trace.leaf(&self.stack, &self.top, line);
-        }
-    }
-
-    fn trace_line(&mut self, by: Option<u32>, outcome: TraceOutcome, put: Option<Vec<u8>>) {
-        if let Some(trace) = &mut self.trace {
-            trace.leaf(&self.stack, &self.top, Line { kind: None, by, outcome, put });
-        }
-    }
-
-    fn outcome_of(&self, program: &Program, by: Option<u32>) -> TraceOutcome {
-        use super::automaton::Verb;
-        match by.and_then(|by| program.selections.get(by as usize)).map(|s| &s.verb) {
-            Some(Verb::Replace(_)) => TraceOutcome::Replaced,
-            _ => TraceOutcome::Null,
-        }
-    }
-}
-
-/// The kind of a leaf by its first byte; `None` for null and containers.
-fn kind_of(raw: &[u8]) -> Option<window::Kind> {
-    match raw.first() {
-        Some(b'"') => Some(window::Kind::String),
-        Some(b't') => Some(window::Kind::True),
-        Some(b'f') => Some(window::Kind::False),
-        Some(b'-' | b'0'..=b'9') => Some(window::Kind::Number),
-        _ => None,
-    }
-}
-
-/// Are these bytes one JSON value, with nothing around it but white space?
-pub(super) fn is_json(bytes: &[u8]) -> bool {
-    /// Deep enough for any constant.
-    const DEPTH: usize = 128;
-    if simdutf8::basic::from_utf8(bytes).is_err() {
-        return false;
-    }
-    let mut skim = Skim::new();
-    match skim.run(bytes, 0, DEPTH) {
-        Ok(Token::Done(end)) => scan::blank(bytes, end) == bytes.len(),
-        Ok(Token::More(_)) => skim.is_whole_at_end(),
-        Err(_) => false,
     }
 }

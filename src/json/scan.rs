@@ -175,6 +175,33 @@ pub(super) fn number(buf: &[u8], mut at: usize, digits: &mut Digits) -> Result<T
     Ok(Token::More(at))
 }
 
+/// The end of a number of the plain kind (no exponent) that is there with the byte behind it. `None` says nothing.
+#[inline(always)]
+pub(super) fn plain_number(buf: &[u8], mut at: usize) -> Option<usize> {
+    let digits = |mut at: usize| {
+        while buf.get(at).is_some_and(u8::is_ascii_digit) {
+            at += 1;
+        }
+        at
+    };
+    if buf.get(at) == Some(&b'-') {
+        at += 1;
+    }
+    at = match buf.get(at)? {
+        b'0' => at + 1,
+        b'1'..=b'9' => digits(at + 1),
+        _ => return None,
+    };
+    if buf.get(at) == Some(&b'.') {
+        let behind = digits(at + 1);
+        if behind == at + 1 {
+            return None;
+        }
+        at = behind;
+    }
+    matches!(buf.get(at)?, b',' | b'}' | b']' | b'\n' | b'\r' | b' ' | b'\t').then_some(at)
+}
+
 /// Scans `true`, `false` or `null` from its first byte, which is known to be `t`, `f` or `n`.
 #[inline(always)]
 pub(super) fn literal(buf: &[u8], at: usize) -> Result<Token, Bad> {

@@ -20,6 +20,7 @@ use super::pending::Pending;
 use super::region::Region;
 use super::scan::{self, Bad, Token};
 use super::skim::Skim;
+use super::tally::Tally;
 use super::trace::Trace;
 use super::window::{Judge, Plan};
 use super::{FaultKind, location, text};
@@ -84,15 +85,21 @@ pub(super) struct Frame {
     pub(super) symbol: Symbol,
     /// The current element.
     pub(super) index: u64,
-    /// Elements, where the state asks for it.
-    pub(super) len: Option<u64>,
+    /// Elements, where the state asks for it; else [`Frame::UNKNOWN`].
+    pub(super) len: u64,
     /// Bytes that waited before it did.
     pub(super) mark: usize,
 }
 
 impl Frame {
+    pub(super) const UNKNOWN: u64 = u64::MAX;
+
     pub(super) fn new(kind: Kind, state: StateId) -> Self {
-        Self { kind, kept: false, state, symbol: OTHER, index: 0, len: None, mark: 0 }
+        Self { kind, kept: false, state, symbol: OTHER, index: 0, len: Self::UNKNOWN, mark: 0 }
+    }
+
+    pub(super) fn elements(&self) -> Option<u64> {
+        Some(self.len).filter(|len| *len != Self::UNKNOWN)
     }
 }
 
@@ -115,7 +122,7 @@ pub(super) struct Walker {
     pub(super) mode: Mode,
     pub(super) pending: Pending,
     pub(super) region: Option<Region>,
-    pub(super) tally: super::place::Tally,
+    pub(super) tally: Tally,
     pub(super) trace: Option<Trace>,
 }
 
@@ -149,7 +156,7 @@ impl Walker {
             mode: Mode::Keep,
             pending: Pending::default(),
             region: None,
-            tally: super::place::Tally::new(program),
+            tally: Tally::new(program),
             trace,
         }
     }

@@ -13,7 +13,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::automaton::Program;
-use super::place::is_json;
+use super::judge::is_json;
 use super::scan::Bad;
 use super::trace::Trace;
 use super::walk::{Input, Stage, Walker};

@@ -1,0 +1,126 @@
+//! Leaves that are held: what the judge says of them, and what `explain` prints.
+//!
+//! Start at [`Walker::judge`].
+
+use super::FaultKind;
+use super::automaton::{Program, Verb};
+use super::scan::{self, Bad, Token};
+use super::skim::Skim;
+use super::trace::Line;
+use super::walk::{Mode, Walker};
+use super::window::{self, Edit, Judge, Judgement, Leaf, Plan, Put, TraceOutcome};
+
+impl Walker {
+    /// Gives a held leaf to the judge.
+    pub(super) fn judge(
+        &mut self,
+        buf: &[u8],
+        end: usize,
+        selection: u32,
+        plan: &mut Plan,
+        judge: &mut dyn Judge,
+    ) -> Result<(), Bad> {
+        let raw = buf.get(self.value..end).unwrap_or_default();
+        let kind = kind_of(raw).unwrap_or(window::Kind::String);
+        let mut written = std::mem::take(&mut self.tally.written);
+        written.clear();
+        let mut judgement = judge.judge(Leaf { selection: selection as usize, kind, raw }, &mut written);
+        if judgement == Judgement::Put && !is_json(&written) {
+            judgement = Judgement::Refuse;
+        }
+        let mut mode = Mode::Gone;
+        let (outcome, put) = match judgement {
+            Judgement::Put => {
+                self.keep(plan);
+                plan.put(self.value, &written);
+                (TraceOutcome::Transformed, self.trace.is_some().then(|| written.clone()))
+            }
+            Judgement::Later => {
+                self.keep(plan);
+                let put = Put::Later { selection: selection as usize, kind };
+                plan.edits.push(Edit { range: self.value..end, put });
+                self.sep = end;
+                (TraceOutcome::Transformed, None)
+            }
+            Judgement::Pass => {
+                self.keep(plan);
+                mode = Mode::Keep;
+                (TraceOutcome::Kept, None)
+            }
+            Judgement::Drop => {
+                mode = Mode::Drop;
+                (TraceOutcome::Dropped, None)
+            }
+            Judgement::Refuse => {
+                self.tally.failed = Some(selection as usize);
+                return scan::bad(FaultKind::Rule, self.value);
+            }
+        };
+        self.tally.written = written;
+        if let Some(trace) = &mut self.trace {
+            let line = Line { kind: Some(kind), by: Some(selection), outcome, put };
+            trace.leaf(&self.stack, &self.top, line);
+        }
+        self.end_leaf(mode, end, plan);
+        Ok(())
+    }
+
+    /// A line for the leaf that ends at `end`.
+    pub(super) fn trace_leaf(&mut self, program: &Program, buf: &[u8], mode: Mode, end: usize) {
+        let raw = buf.get(self.value..end).unwrap_or_default();
+        if matches!(raw.first(), Some(b'{' | b'[')) {
+            // Its line stands already.
+            return;
+        }
+        let Some(trace) = &mut self.trace else { return };
+        let (by, put) = (trace.decided.take(), trace.put.take());
+        let outcome = match mode {
+            Mode::Keep => TraceOutcome::Kept,
+            Mode::Gone => self.outcome_of(program, by),
+            _ => TraceOutcome::Dropped,
+        };
+        let line = Line { kind: kind_of(raw), by, outcome, put };
+        if let Some(trace) = &mut self.trace {
+            trace.leaf(&self.stack, &self.top, line);
+        }
+    }
+
+    pub(super) fn trace_line(&mut self, by: Option<u32>, outcome: TraceOutcome, put: Option<Vec<u8>>) {
+        if let Some(trace) = &mut self.trace {
+            trace.leaf(&self.stack, &self.top, Line { kind: None, by, outcome, put });
+        }
+    }
+
+    pub(super) fn outcome_of(&self, program: &Program, by: Option<u32>) -> TraceOutcome {
+        match by.and_then(|by| program.selections.get(by as usize)).map(|s| &s.verb) {
+            Some(Verb::Replace(_)) => TraceOutcome::Replaced,
+            _ => TraceOutcome::Null,
+        }
+    }
+}
+
+/// The kind of a leaf by its first byte; `None` for null and containers.
+fn kind_of(raw: &[u8]) -> Option<window::Kind> {
+    match raw.first() {
+        Some(b'"') => Some(window::Kind::String),
+        Some(b't') => Some(window::Kind::True),
+        Some(b'f') => Some(window::Kind::False),
+        Some(b'-' | b'0'..=b'9') => Some(window::Kind::Number),
+        _ => None,
+    }
+}
+
+/// Are these bytes one JSON value, with nothing around it but white space?
+pub(super) fn is_json(bytes: &[u8]) -> bool {
+    /// Deep enough for any constant.
+    const DEPTH: usize = 128;
+    if simdutf8::basic::from_utf8(bytes).is_err() {
+        return false;
+    }
+    let mut skim = Skim::new();
+    match skim.run(bytes, 0, DEPTH) {
+        Ok(Token::Done(end)) => scan::blank(bytes, end) == bytes.len(),
+        Ok(Token::More(_)) => skim.is_whole_at_end(),
+        Err(_) => false,
+    }
+}

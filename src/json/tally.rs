@@ -1,0 +1,104 @@
+//! What a walk counts: who decided, who matched; and what it keeps from one value to the next.
+//!
+//! Uses of the cache's actions are counted by action and spread over the selections once a feed. Start at [`Tally::hit`].
+
+use super::automaton::Program;
+use super::decide::Action;
+use super::dfa::{Edge, State};
+
+/// What the walk counts and keeps beside its place.
+#[derive(Debug)]
+pub(super) struct Tally {
+    pub(super) counts: Vec<u64>,
+    pub(super) matched: Vec<u64>,
+    /// Uses of each ruling of each action since the counts were brought up to date, and which are not zero.
+    hits: Vec<[u64; 3]>,
+    hit: Vec<u32>,
+    pub(super) failed: Option<usize>,
+    /// Filter steps left.
+    pub(super) steps: u64,
+    /// States of open containers that the cache has no room for.
+    pub(super) loose: Vec<State>,
+    /// The last edge, where the cache had no room for it.
+    pub(super) found: Option<(Box<Action>, Box<State>)>,
+    /// Answers to the tests of a state.
+    pub(super) truth: Vec<u64>,
+    /// What the judge writes.
+    pub(super) written: Vec<u8>,
+}
+
+impl Tally {
+    pub(super) fn new(program: &Program) -> Self {
+        let selections = program.selections.len();
+        Self {
+            counts: vec![0; selections],
+            matched: vec![0; selections],
+            hits: Vec::new(),
+            hit: Vec::new(),
+            failed: None,
+            steps: program.limits.filter_steps,
+            loose: Vec::new(),
+            found: None,
+            truth: Vec::new(),
+            written: Vec::new(),
+        }
+    }
+
+    /// A ruling of an edge in the cache was used.
+    #[inline]
+    pub(super) fn hit(&mut self, edge: Edge, ruled: Ruled) {
+        let action = edge.action() as usize;
+        match self.hits.get_mut(action) {
+            Some(hits) => {
+                if *hits == [0; 3] {
+                    self.hit.push(edge.action());
+                }
+                if let Some(hits) = hits.get_mut(ruled as usize) {
+                    *hits += 1;
+                }
+            }
+            None => {
+                self.hits.resize(action + 1, [0; 3]);
+                self.hit(edge, ruled);
+            }
+        }
+    }
+
+    /// Brings the counts up to date.
+    pub(super) fn settle(&mut self, program: &Program) {
+        for number in self.hit.drain(..) {
+            let Some(hits) = self.hits.get_mut(number as usize) else { continue };
+            let Some(action) = program.machine.action(number) else { continue };
+            for (ruled, times) in [Ruled::Leaf, Ruled::Null, Ruled::Container].into_iter().zip(std::mem::take(hits)) {
+                if times > 0 {
+                    add(&mut self.counts, &mut self.matched, action, ruled, times);
+                }
+            }
+        }
+    }
+}
+
+/// Which ruling of an action was used.
+#[derive(Clone, Copy)]
+pub(super) enum Ruled {
+    Leaf = 0,
+    Null = 1,
+    Container = 2,
+}
+
+/// Adds one ruling of an action to the counts.
+pub(super) fn add(counts: &mut [u64], matched: &mut [u64], action: &Action, ruled: Ruled, times: u64) {
+    for selection in &action.matched {
+        if let Some(count) = matched.get_mut(*selection as usize) {
+            *count += times;
+        }
+    }
+    let (by, decided) = match ruled {
+        Ruled::Leaf => (action.leaf.by, action.leaf.counts),
+        Ruled::Null => (action.null.by, action.null.counts),
+        Ruled::Container => (action.container.by, action.container.counts),
+    };
+    if decided && let Some(count) = by.and_then(|by| counts.get_mut(by as usize)) {
+        *count += times;
+    }
+}
