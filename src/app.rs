@@ -103,7 +103,8 @@ impl App {
                 Facing::Inside => Direction::Outbound,
             };
             let door = Arc::new(Door::new(Arc::clone(&proxy), direction));
-            let listener = Listener::start(one.listener.clone(), door).await?;
+            let meters = metrics.listener(&one.listener.name);
+            let listener = Listener::start_measured(one.listener.clone(), door, meters).await?;
             tracing::info!(target: "tidegate", listener = one.listener.name, address = %listener.address(), "listening");
             listeners.push((one.listener.name.clone(), listener));
         }

@@ -64,7 +64,7 @@ struct Families {
     upstream_failures: Family<ReasonLabels, Counter>,
     connections: Family<NameLabel, Gauge>,
     accepted: Family<NameLabel, Counter>,
-    connections_refused: Family<ReasonLabels, Counter>,
+    handshakes_failed: Family<NameLabel, Counter>,
     ledger: LedgerMetrics,
     reloads: Family<ReloadLabels, Counter>,
     policy_set: Family<NameLabel, Gauge>,
@@ -91,7 +91,7 @@ impl Metrics {
             upstream_failures: Family::default(),
             connections: Family::default(),
             accepted: Family::default(),
-            connections_refused: Family::default(),
+            handshakes_failed: Family::default(),
             ledger: LedgerMetrics::default(),
             reloads: Family::default(),
             policy_set: Family::default(),
@@ -165,15 +165,10 @@ impl Metrics {
     #[must_use]
     pub fn listener(&self, name: &str) -> Arc<ListenerMetrics> {
         let label = NameLabel { name: name.into() };
-        let refused = |reason| {
-            let labels = ReasonLabels { name: Arc::clone(&label.name), reason };
-            self.0.connections_refused.get_or_create_owned(&labels)
-        };
         Arc::new(ListenerMetrics {
             open: self.0.connections.get_or_create_owned(&label),
             accepted: self.0.accepted.get_or_create_owned(&label),
-            full: refused("full"),
-            handshake: refused("handshake"),
+            handshakes_failed: self.0.handshakes_failed.get_or_create_owned(&label),
         })
     }
 
@@ -272,8 +267,8 @@ impl Families {
         r.register("upstream_failures", "Requests that an upstream did not answer", self.upstream_failures.clone());
         r.register("connections", "Open connections", self.connections.clone());
         r.register("connections_accepted", "Connections that were accepted", self.accepted.clone());
-        let help = "Connections that were closed before a request could be read";
-        r.register("connections_refused", help, self.connections_refused.clone());
+        let help = "TLS handshakes that failed, were refused or took too long";
+        r.register("handshakes_failed", help, self.handshakes_failed.clone());
         let ledger = &self.ledger;
         r.register("ledger_entries", "Entries that are as durable as was promised", ledger.entries.clone());
         r.register("ledger_commits", "Groups of entries that were written", ledger.commits.clone());

@@ -20,6 +20,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
 
+use crate::telemetry::meters::ListenerMetrics;
+
 use super::body::Outgoing;
 use super::connection::{Agreed, Protocols, Stop, serve};
 use super::trust::Identity;
@@ -135,6 +137,15 @@ impl std::fmt::Debug for Listener {
 impl Listener {
     /// Reads the certificates, binds, begins to accept.
     pub async fn start<S: Service>(settings: Settings, service: Arc<S>) -> Result<Self, Error> {
+        Self::start_measured(settings, service, Arc::default()).await
+    }
+
+    /// As [`Listener::start`], and counts connections into `metrics`.
+    pub async fn start_measured<S: Service>(
+        settings: Settings,
+        service: Arc<S>,
+        metrics: Arc<ListenerMetrics>,
+    ) -> Result<Self, Error> {
         let error = |message| Error { name: settings.name.clone(), message };
         let epoch = Arc::new(Epoch::new(&settings).map_err(error)?);
         let bound = TcpListener::bind(settings.address).await;
@@ -146,6 +157,7 @@ impl Listener {
         let accept = Accept {
             name: settings.name.clone(),
             service,
+            metrics,
             protocols: Protocols::new(settings.limits),
             limits: settings.limits,
             shared: shared.clone(),
@@ -248,6 +260,7 @@ fn server_config(tls: &Tls) -> Result<ServerConfig, String> {
 struct Accept<S> {
     name: String,
     service: Arc<S>,
+    metrics: Arc<ListenerMetrics>,
     protocols: Protocols,
     limits: ConnectionLimits,
     shared: Arc<Shared>,
@@ -271,9 +284,11 @@ impl<S: Service> Accept<S> {
                 (Ok(permit), Ok((stream, address))) => {
                     back_off = BACK_OFF.0;
                     let (accept, epoch) = (self.clone(), self.shared.epoch.load_full());
+                    let open = self.metrics.connection();
                     tokio::spawn(async move {
                         accept.connection(stream, address, &epoch).await;
                         drop(epoch);
+                        drop(open);
                         drop(permit);
                     });
                 }
@@ -303,7 +318,10 @@ impl<S: Service> Accept<S> {
         let stream = match tokio::time::timeout(self.limits.handshake, acceptor.accept(stream)).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => return self.handshake_failed(&error),
-            Err(_) => return tracing::debug!(listener = %self.name, "tls handshake too slow"),
+            Err(_) => {
+                self.metrics.handshakes_failed.inc();
+                return tracing::debug!(listener = %self.name, "tls handshake too slow");
+            }
         };
         let (_, tls) = stream.get_ref();
         let agreed = if tls.alpn_protocol() == Some(b"h2") { Agreed::Http2 } else { Agreed::Http1 };
@@ -321,6 +339,7 @@ impl<S: Service> Accept<S> {
 
     /// What an operator is asked about goes to the log; what every scanner of the internet causes only to the detailed one.
     fn handshake_failed(&self, error: &std::io::Error) {
+        self.metrics.handshakes_failed.inc();
         let tls = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         match tls {
             Some(rustls::Error::InvalidCertificate(_) | rustls::Error::NoCertificatesPresented) => {

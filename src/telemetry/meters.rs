@@ -175,16 +175,31 @@ pub struct UpstreamMetrics {
 }
 
 /// One listener.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct ListenerMetrics {
     /// Open connections.
     pub open: Gauge,
     /// Connections that were accepted.
     pub accepted: Counter,
-    /// Connections over the limit.
-    pub full: Counter,
-    /// TLS handshakes that failed or took too long.
-    pub handshake: Counter,
+    /// TLS handshakes that failed, were refused or took too long.
+    pub handshakes_failed: Counter,
+}
+
+impl ListenerMetrics {
+    /// Counts a connection as accepted, and as open until what is returned is dropped.
+    pub(crate) fn connection(&self) -> impl Drop + Send + use<> {
+        self.accepted.inc();
+        self.open.inc();
+        OneLess(self.open.clone())
+    }
+}
+
+struct OneLess(Gauge);
+
+impl Drop for OneLess {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 /// What the ledger counts.

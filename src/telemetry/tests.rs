@@ -17,7 +17,7 @@ fn used() -> Metrics {
     let rules = [(email.clone(), "tokenize"), (RuleId::new("keep-2"), "keep")];
     metrics.leg(&partner, "GET /v1/orders/{id}", "response", rules).body(100, 40, &[(email, 2)]);
     metrics.upstream(&UpstreamId::parse("orders").unwrap()).response_seconds.observe(0.002);
-    metrics.listener("partners").accepted.inc();
+    metrics.listener("partners").handshakes_failed.inc();
     metrics.ledger().sync_seconds.observe(0.001);
     metrics.policies_loaded("ab", 2, Time(1_790_000_000_000));
     metrics
@@ -76,4 +76,17 @@ fn every_metric_is_documented() {
         let name = name.split(|c: char| c != '_' && !c.is_ascii_alphanumeric()).next().unwrap();
         assert!(text.contains(name), "docs/operations.md tells of `{name}`, which there is not");
     }
+}
+
+#[test]
+fn a_connection_is_open_until_it_is_not() {
+    let metrics = Metrics::new();
+    let listener = metrics.listener("partners");
+    let (one, two) = (listener.connection(), listener.connection());
+    drop(one);
+    let text = metrics.encode();
+    assert!(text.contains("tidegate_connections{name=\"partners\"} 1\n"), "{text}");
+    assert!(text.contains("tidegate_connections_accepted_total{name=\"partners\"} 2\n"), "{text}");
+    drop(two);
+    assert!(metrics.encode().contains("tidegate_connections{name=\"partners\"} 0\n"));
 }
