@@ -168,12 +168,13 @@ impl App {
         let Self { settings, metrics, ledger, proxy, listeners, admin, watch, .. } = self;
         drop(watch);
         metrics.readiness().drain();
-        proxy.drain();
+        // Requests that are on the wire already are served: their connections end behind them.
         let draining = listeners.into_iter().map(|(_, listener)| tokio::spawn(listener.drain(settings.drain)));
         let mut all = true;
         for drained in draining.collect::<Vec<_>>() {
             all &= drained.await.unwrap_or(false);
         }
+        proxy.drain();
         // An exchange lives a little longer than its connection: what it has to record is recorded before the record closes.
         all &= settled(&metrics).await;
         ledger.stop().await;

@@ -383,3 +383,23 @@ async fn a_reload_changes_the_rules_and_a_broken_file_does_not() {
     let reply = house.get("/v1/orders/1", "").await;
     assert!(reply.starts_with("HTTP/1.1 200") && !reply.contains("paid"), "{reply}");
 }
+
+#[tokio::test]
+async fn a_request_over_the_atomic_size_streams_and_its_late_fault_is_the_callers() {
+    let parcels = vec![r#""abcdefgh""#; 20_000].join(",");
+    for (end, status, outcome) in [("]}", 200, "delivered"), (",]}", 400, "cut")] {
+        let mut upstream = upstream(json_answer("{}")).await;
+        let policy = POLICY.replace("keep = [\"$.parcel\"]", "keep = [\"$.parcel[*]\"]");
+        let house = House::with_policy(&upstream, &policy).await;
+        let body = format!("{{\"customer\":\"anna\",\"parcel\":[{parcels}{end}");
+        let head = "POST /shipments HTTP/1.1\r\nhost: parcelo.internal\r\ncontent-type: application/json\r\n";
+        let request = format!("{head}content-length: {}\r\n\r\n{body}", body.len());
+        let reply = house.send("inside", &request).await;
+        assert!(reply.starts_with(&format!("HTTP/1.1 {status}")), "{reply}");
+        let sent = upstream.received.recv().await.unwrap();
+        assert!(sent.contains("abcdefgh") && !sent.contains("anna"));
+        assert_eq!(sent.ends_with("0\r\n\r\n"), status == 200, "what was broken off does not look whole");
+        let record = house.record().await;
+        assert_eq!(record.last().unwrap()["outcome"], outcome, "{record:?}");
+    }
+}

@@ -60,6 +60,8 @@ pub struct Exchange {
     pub response: Facts,
     /// Whether an answer was begun.
     pub answered: bool,
+    /// Whether a part of the request went on before all of it had passed.
+    pub part_sent: bool,
     receipt: Option<Receipt>,
     ledger: Ledger,
     nobody: Arc<RouteMetrics>,
@@ -91,6 +93,7 @@ impl Exchange {
             request: Facts::default(),
             response: Facts::default(),
             answered: false,
+            part_sent: false,
             receipt: None,
             ledger,
             nobody,
@@ -249,7 +252,7 @@ impl Exchange {
 impl Drop for Exchange {
     /// An exchange whose task was cut: by the end of a drain, or by a fault of ours.
     fn drop(&mut self) {
-        self.end(if self.answered { Outcome::Cut } else { Outcome::Abandoned });
+        self.end(if self.answered || self.part_sent { Outcome::Cut } else { Outcome::Abandoned });
     }
 }
 

@@ -157,7 +157,7 @@ impl Proxy {
         let outcome = match self.exchange(&mut exchange, peer, request, &mut answer).await {
             Ok(outcome) => outcome,
             Err(refusal) => {
-                let outcome = if exchange.answered { Outcome::Cut } else { Outcome::Refused };
+                let outcome = if exchange.answered || exchange.part_sent { Outcome::Cut } else { Outcome::Refused };
                 if !exchange.answered {
                     let response = refuse::problem(&refusal).into_response(id);
                     exchange.status = response.status().as_u16();
@@ -219,6 +219,7 @@ impl Proxy {
             headers.insert(header::ACCEPT_ENCODING, NO_CODING);
         }
         let method = head.method.clone();
+        let streamed = matches!(collected, Collected::Part(_));
         let sent = match collected {
             Collected::Whole(released) => {
                 passage.tell(&mut exchange.request);
@@ -227,27 +228,26 @@ impl Proxy {
                 answered.map(|answered| Sent { answered, pump: None })
             }
             Collected::Part(first) => {
+                exchange.part_sent = true;
                 let (writer, body) = Outgoing::stream();
-                let mut pump = Pump::start(passage, first, writer);
+                let mut pump = Pump::start(passage, first, writer, upstream.idle());
                 let answered = pump.send(upstream, upstream.send(method, &target, headers, body, None)).await;
-                if let Err(refusal) = answered {
+                if answered.is_err() {
                     // What was handed on is told even so.
                     pump.stop(&mut exchange.request).await;
-                    exchange.close(Outcome::Cut);
-                    return Err(refusal);
                 }
                 answered.map(|answered| Sent { answered, pump: Some(pump) })
             }
         };
-        if discloses {
-            match &sent {
-                Ok(Sent { pump: Some(_), .. }) => {}
-                // Nothing was sent where there was no connection. Where there was one, it may have been.
-                Err(Refusal::UpstreamUnreachable | Refusal::Overloaded | Refusal::PathNotNormal) => {
-                    exchange.close(Outcome::Refused);
-                }
-                Ok(_) | Err(_) => exchange.close(Outcome::Delivered),
+        match &sent {
+            // Closed when the rest has been handed on.
+            Ok(Sent { pump: Some(_), .. }) => {}
+            // Nothing was sent where there was no connection. Where there was one, it may have been.
+            Err(Refusal::UpstreamUnreachable | Refusal::Overloaded | Refusal::Draining | Refusal::PathNotNormal) => {
+                exchange.close(Outcome::Refused);
             }
+            Err(_) if streamed => exchange.close(Outcome::Cut),
+            Ok(_) | Err(_) => exchange.close(Outcome::Delivered),
         }
         sent
     }
@@ -372,7 +372,7 @@ impl Proxy {
                 exchange.status = status.as_u16();
                 exchange.answered = true;
                 let writer = answer.stream(status, headers);
-                let streamed = stream(&mut passage, first, writer).await;
+                let streamed = stream(&mut passage, first, writer, self.bodies.idle, |_| {}).await;
                 passage.tell(&mut exchange.response);
                 streamed
             }

@@ -3,6 +3,9 @@
 //! An answer's body is handed on by the exchange itself ([`stream`]); a request's by a task beside it ([`Pump`]), because the
 //! other side may answer before it has heard everything.
 
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -17,6 +20,8 @@ use super::upstream::{Answered, Upstream};
 /// Hands on the rest of a request's body while the answer is waited for.
 pub struct Pump {
     task: JoinHandle<(Passage, Result<Outcome, Refusal>)>,
+    /// Why the request was broken off: known before the other side can notice, so that our fault is not taken for its own.
+    fault: Arc<OnceLock<Refusal>>,
     ended: Option<(Passage, Result<Outcome, Refusal>)>,
 }
 
@@ -29,12 +34,15 @@ impl Drop for Pump {
 impl Pump {
     /// Begins.
     #[must_use]
-    pub fn start(mut passage: Passage, first: Released, writer: Writer) -> Self {
+    pub fn start(mut passage: Passage, first: Released, writer: Writer, idle: Duration) -> Self {
+        let fault = Arc::new(OnceLock::new());
+        let tell = Arc::clone(&fault);
         let task = tokio::spawn(async move {
-            let result = stream(&mut passage, first, writer).await;
+            let tell = |refusal: &Refusal| drop(tell.set(refusal.clone()));
+            let result = stream(&mut passage, first, writer, idle, tell).await;
             (passage, result)
         });
-        Self { task, ended: None }
+        Self { task, fault, ended: None }
     }
 
     /// Waits for the answer to the request that `sending` sends, which has its time from the moment when the request is whole.
@@ -44,17 +52,15 @@ impl Pump {
         sending: impl Future<Output = Result<Answered, Refusal>>,
     ) -> Result<Answered, Refusal> {
         let mut sending = std::pin::pin!(sending);
-        tokio::select! {
+        let answered = tokio::select! {
             biased;
-            answered = &mut sending => return answered,
-            ended = &mut self.task => self.ended = ended.ok(),
-        }
-        match &self.ended {
-            Some((_, Ok(_))) => {}
-            Some((_, Err(refusal))) => return Err(refusal.clone()),
-            None => return Err(Refusal::Overloaded),
-        }
-        timeout(upstream.response(), sending).await.unwrap_or(Err(Refusal::UpstreamSlow))
+            answered = &mut sending => answered,
+            ended = &mut self.task => {
+                self.ended = ended.ok();
+                timeout(upstream.response(), sending).await.unwrap_or(Err(Refusal::UpstreamSlow))
+            }
+        };
+        answered.map_err(|refusal| self.fault.get().cloned().unwrap_or(refusal))
     }
 
     /// Ends it. True if everything had been handed on.
@@ -71,14 +77,33 @@ impl Pump {
     }
 }
 
-/// Hands on a body window by window. An error, or a receiver that has gone, leaves it visibly broken off.
-pub async fn stream(passage: &mut Passage, first: Released, mut writer: Writer) -> Result<Outcome, Refusal> {
+/// Hands on a body window by window. An error, or a receiver that has gone or takes nothing for `idle`, leaves it visibly
+/// broken off. `on_fault` hears of an error before the receiver can.
+///
+/// # Errors
+/// Whatever is wrong with the rest of the body.
+pub async fn stream(
+    passage: &mut Passage,
+    first: Released,
+    mut writer: Writer,
+    idle: Duration,
+    on_fault: impl FnOnce(&Refusal),
+) -> Result<Outcome, Refusal> {
     let mut next = Some(first);
     while let Some(released) = next {
-        if writer.write(released.into_bytes()).await.is_err() {
+        // Whoever takes nothing must not be able to hold us for ever.
+        let written = timeout(idle, writer.write(released.into_bytes())).await;
+        if !matches!(written, Ok(Ok(()))) {
             return Ok(Outcome::Abandoned);
         }
-        next = passage.next().await?;
+        next = match passage.next().await {
+            Ok(next) => next,
+            Err(refusal) => {
+                on_fault(&refusal);
+                return Err(refusal);
+            }
+        };
     }
-    Ok(if writer.finish().await.is_ok() { Outcome::Delivered } else { Outcome::Abandoned })
+    let taken = timeout(idle, writer.finish()).await;
+    Ok(if matches!(taken, Ok(Ok(()))) { Outcome::Delivered } else { Outcome::Abandoned })
 }
