@@ -11,13 +11,12 @@ use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use ::http::{Request, Response, StatusCode};
 use bytes::{Buf, Bytes};
-use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -26,7 +25,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 
-use super::body::{CutOff, Outgoing};
+use super::activity::{Activity, Answer, Busy};
+use super::body::Outgoing;
 use super::listener::{ConnectionLimits, Peer, Service};
 
 /// How a client begins that speaks HTTP/2 without asking (RFC 9113, section 3.4).
@@ -191,7 +191,7 @@ async fn call<S: Service>(
     } else {
         shared.service.call(shared.peer.clone(), request).await
     };
-    Ok(response.map(|body| Answer { body, _busy: busy }))
+    Ok(response.map(|body| Answer::new(body, busy)))
 }
 
 /// Reads until it is clear whether the peer speaks HTTP/2; gives back what was read. A single read for nearly everyone.
@@ -207,113 +207,6 @@ async fn sniff<T: AsyncRead + Unpin>(stream: &mut T) -> io::Result<(Bytes, bool)
             let http2 = same && read.len() == PREFACE.len();
             return Ok((read.into(), http2));
         }
-    }
-}
-
-/// What a connection is doing, in a few numbers that any of its tasks may change.
-#[derive(Debug)]
-struct Activity {
-    start: Instant,
-    /// On HTTP/2 bytes say nothing: pings and window updates come at any time.
-    http2: bool,
-    /// Exchanges whose answer has not been taken whole.
-    busy: AtomicUsize,
-    /// Whether a head has begun to arrive since the last exchange ended.
-    reading: AtomicBool,
-    /// Milliseconds after `start`: when `busy` fell to none, or `reading` began.
-    since: AtomicU64,
-    /// Milliseconds after `start`, plus one: since when the peer takes no more bytes. Zero: it takes them.
-    stalled: AtomicU64,
-}
-
-impl Activity {
-    fn new() -> Self {
-        Self {
-            start: Instant::now(),
-            http2: false,
-            busy: AtomicUsize::new(0),
-            // Who has just connected has something to say.
-            reading: AtomicBool::new(true),
-            since: AtomicU64::new(0),
-            stalled: AtomicU64::new(0),
-        }
-    }
-
-    fn now(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-
-    /// Bytes have arrived.
-    fn read(&self) {
-        if !self.http2 && self.busy.load(Ordering::Relaxed) == 0 && !self.reading.swap(true, Ordering::Relaxed) {
-            self.since.store(self.now(), Ordering::Relaxed);
-        }
-    }
-
-    /// Bytes were, or were not, taken by the peer's side.
-    fn write(&self, taken: bool) {
-        if taken {
-            self.stalled.store(0, Ordering::Relaxed);
-        } else if self.stalled.load(Ordering::Relaxed) == 0 {
-            self.stalled.store(self.now().saturating_add(1), Ordering::Relaxed);
-        }
-    }
-
-    /// When the connection is to be given up, as things are.
-    fn deadline(&self, limits: &ConnectionLimits) -> Option<Instant> {
-        let after =
-            |millis: u64, limit: Duration| self.start.checked_add(Duration::from_millis(millis).saturating_add(limit));
-        let stalled = match self.stalled.load(Ordering::Relaxed) {
-            0 => None,
-            since => after(since - 1, limits.idle),
-        };
-        let waiting = (self.busy.load(Ordering::Relaxed) == 0).then(|| {
-            let limit = if self.reading.load(Ordering::Relaxed) { limits.head } else { limits.idle };
-            after(self.since.load(Ordering::Relaxed), limit)
-        });
-        stalled.into_iter().chain(waiting.flatten()).min()
-    }
-}
-
-/// An open exchange, as far as the connection knows.
-struct Busy(Arc<Activity>);
-
-impl Busy {
-    fn begin(activity: Arc<Activity>) -> Self {
-        activity.busy.fetch_add(1, Ordering::Relaxed);
-        Self(activity)
-    }
-}
-
-impl Drop for Busy {
-    fn drop(&mut self) {
-        // The time first, so that nobody sees an idle connection with the time of long ago.
-        self.0.since.store(self.0.now(), Ordering::Relaxed);
-        self.0.reading.store(false, Ordering::Relaxed);
-        self.0.busy.fetch_sub(1, Ordering::Release);
-    }
-}
-
-/// An answer's body: the exchange is open until the connection has taken it, or dropped it.
-struct Answer {
-    body: Outgoing,
-    _busy: Busy,
-}
-
-impl Body for Answer {
-    type Data = Bytes;
-    type Error = CutOff;
-
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
     }
 }
 
@@ -379,6 +272,9 @@ async fn drive<C, E>(
             }
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
+            }
+            if activity.stuck(limits) {
+                return Poll::Ready(());
             }
             timer.as_mut().reset(at.max(now + Duration::from_millis(1)));
         }

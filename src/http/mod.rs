@@ -1,5 +1,6 @@
 //! HTTP as plumbing: listeners, bodies, codings, trust, problem documents. No view on partners or policy.
 
+mod activity;
 pub mod body;
 mod codec;
 pub mod coding;

@@ -1,6 +1,6 @@
 //! Listeners over real sockets: protocols, limits, certificates, drain, reload.
 
-use std::future::{Future, pending};
+use std::future::pending;
 use std::pin::Pin;
 
 use ::http::{StatusCode, Version};
@@ -8,15 +8,10 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
 use hyper::client::conn::{http1, http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use rustls_pki_types::ServerName;
-use tempfile::TempDir;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::mpsc;
-use tokio_rustls::TlsConnector;
-use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::http::testing::{Authority, authority};
 
 const LIMITS: ConnectionLimits = ConnectionLimits {
     handshake: Duration::from_secs(20),
@@ -27,6 +22,7 @@ const LIMITS: ConnectionLimits = ConnectionLimits {
     streams: 10,
     connections: 100,
 };
+const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
 const SHORT: Duration = Duration::from_millis(60);
 /// Longer than any test should take; a test that waits this long has failed.
 const PATIENCE: Duration = Duration::from_secs(15);
@@ -301,6 +297,44 @@ async fn a_peer_that_does_not_read_is_cut_and_the_writer_hears_so() {
 }
 
 #[tokio::test]
+async fn an_http_2_peer_that_opens_no_window_is_cut_although_it_answers_pings() {
+    let limits = ConnectionLimits { idle: SHORT, head: SHORT, ..LIMITS };
+    let listener = start(plain(limits), |_, _| Box::pin(async { text(vec![b'x'; 100]) })).await;
+    for window in [0, 10] {
+        let stream = TcpStream::connect(listener.address()).await.unwrap();
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        let (mut send, connection) =
+            builder.initial_stream_window_size(window).handshake(TokioIo::new(stream)).await.unwrap();
+        let connection = tokio::spawn(connection);
+        // Held without being read.
+        let answer = send.send_request(get()).await.unwrap();
+        let _ = tokio::time::timeout(PATIENCE, connection).await.expect("cut").unwrap();
+        drop(answer);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_silent_on_our_side_is_not_cut() {
+    let limits = ConnectionLimits { idle: SHORT, head: SHORT, ..LIMITS };
+    let listener = start(plain(limits), |_, _| {
+        let (mut writer, outgoing) = Outgoing::stream();
+        tokio::spawn(async move {
+            for _ in 0..2 {
+                writer.write(Bytes::from_static(b"event ")).await.unwrap();
+                let _ = tokio::time::timeout(SHORT * 4, pending::<()>()).await;
+            }
+            writer.finish().await
+        });
+        Box::pin(async { Response::new(outgoing) })
+    })
+    .await;
+    let (mut send, _) = h2(TcpStream::connect(listener.address()).await.unwrap()).await;
+    assert_eq!(body(send.send_request(get()).await.unwrap()).await, "event event ");
+    let answer = raw(listener.address(), b"GET / HTTP/1.1\r\nhost: a\r\n\r\n").await;
+    assert!(answer.ends_with("0\r\n\r\n"), "{answer}");
+}
+
+#[tokio::test]
 async fn connections_over_the_limit_wait_for_their_turn() {
     let listener = echo(plain(ConnectionLimits { connections: 1, ..LIMITS })).await;
     let stream = TcpStream::connect(listener.address()).await.unwrap();
@@ -370,160 +404,6 @@ async fn a_drain_that_takes_too_long_cuts() {
     assert_eq!(one.await.unwrap(), "");
 }
 
-// -- TLS --
-
-struct Certificates {
-    folder: TempDir,
-    ours: Authority,
-    partners: Authority,
-}
-
-impl Certificates {
-    fn new() -> Self {
-        let this =
-            Self { folder: tempfile::tempdir().unwrap(), ours: authority("ours"), partners: authority("partners") };
-        this.ours.write_self(this.folder.path(), "ours-ca");
-        this.partners.write_self(this.folder.path(), "partners-ca");
-        this.renew("localhost");
-        this
-    }
-
-    fn renew(&self, name: &str) {
-        self.ours.write(self.folder.path(), "server", &self.ours.issue_for_servers(&[name]));
-    }
-
-    fn settings(&self, client_ca: bool, required: bool, limits: ConnectionLimits) -> Settings {
-        let file = |name: &str| self.folder.path().join(name);
-        let tls = Tls {
-            certificate: file("server.pem"),
-            key: file("server.key"),
-            client_ca: client_ca.then(|| file("partners-ca.pem")),
-            client_certificate_required: required,
-        };
-        Settings { tls: Some(tls), ..plain(limits) }
-    }
-
-    fn client(&self, shown: Option<&Authority>, alpn: &[&str]) -> TlsConnector {
-        let folder = self.folder.path();
-        let shown = shown.map(|a| a.write(folder, "client", &a.issue(&["api.northwind.example"])));
-        let identity = shown.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
-        let mut config = trust::client_config(Some(&folder.join("ours-ca.pem")), identity).unwrap();
-        config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
-        TlsConnector::from(Arc::new(config))
-    }
-}
-
-async fn connect(connector: &TlsConnector, address: SocketAddr) -> std::io::Result<TlsStream<TcpStream>> {
-    let stream = TcpStream::connect(address).await.unwrap();
-    connector.connect(ServerName::try_from("localhost").unwrap(), stream).await
-}
-
-const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
-
-/// One request on a TLS connection; empty where the server refused in the handshake.
-async fn over_tls(connector: &TlsConnector, address: SocketAddr) -> String {
-    let Ok(mut stream) = connect(connector, address).await else { return String::new() };
-    // With TLS 1.3 the client believes in the connection before the server has looked at its certificate.
-    let _ = stream.write_all(GET).await;
-    read_to_close(&mut stream).await
-}
-
-#[tokio::test]
-async fn alpn_chooses_the_protocol() {
-    let certificates = Certificates::new();
-    let listener = echo(certificates.settings(false, false, LIMITS)).await;
-    let stream = connect(&certificates.client(None, &["h2", "http/1.1"]), listener.address()).await.unwrap();
-    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    let (mut send, _) = h2(stream).await;
-    assert_eq!(body(send.send_request(get()).await.unwrap()).await, "HTTP/2.0 true None");
-    for alpn in [&["http/1.1"][..], &[]] {
-        let answer = over_tls(&certificates.client(None, alpn), listener.address()).await;
-        assert!(answer.ends_with("HTTP/1.1 true None"), "{answer}");
-    }
-}
-
-#[tokio::test]
-async fn a_client_certificate_counts_only_from_its_own_authority() {
-    let certificates = Certificates::new();
-    for required in [false, true] {
-        let listener = echo(certificates.settings(true, required, LIMITS)).await;
-        let ask = async |shown| over_tls(&certificates.client(shown, &[]), listener.address()).await;
-        let named = "HTTP/1.1 true Some(\"api.northwind.example\")";
-        assert!(ask(Some(&certificates.partners)).await.ends_with(named), "shown");
-        assert_eq!(ask(Some(&certificates.ours)).await, "", "of another authority");
-        let none = ask(None).await;
-        assert_eq!(none.ends_with("HTTP/1.1 true None"), !required, "none: {none}");
-    }
-}
-
-#[tokio::test]
-async fn a_listener_that_takes_client_certificates_resumes_no_session() {
-    let certificates = Certificates::new();
-    for (client_ca, expected) in [(true, rustls::HandshakeKind::Full), (false, rustls::HandshakeKind::Resumed)] {
-        let listener = echo(certificates.settings(client_ca, false, LIMITS)).await;
-        let connector = certificates.client(Some(&certificates.partners), &[]);
-        let mut kinds = Vec::new();
-        for _ in 0..2 {
-            let mut stream = connect(&connector, listener.address()).await.unwrap();
-            stream.write_all(GET).await.unwrap();
-            read_to_close(&mut stream).await;
-            kinds.push(stream.get_ref().1.handshake_kind().unwrap());
-        }
-        // The first may need a second round for its key exchange.
-        assert_eq!(kinds[1], expected, "client CA: {client_ca}");
-    }
-}
-
-#[tokio::test]
-async fn a_peer_that_does_not_shake_hands_is_cut() {
-    let certificates = Certificates::new();
-    let listener = echo(certificates.settings(false, false, ConnectionLimits { handshake: SHORT, ..LIMITS })).await;
-    assert_eq!(raw(listener.address(), b"").await, "");
-    assert_eq!(raw(listener.address(), &[22, 3, 1]).await, "");
-}
-
-#[tokio::test]
-async fn a_reload_takes_the_new_certificate_and_ends_old_connections() {
-    let certificates = Certificates::new();
-    let listener = echo(certificates.settings(false, false, LIMITS)).await;
-    let connector = certificates.client(None, &["h2"]);
-    let old = connect(&connector, listener.address()).await.unwrap();
-    let serial = |stream: &TlsStream<TcpStream>| stream.get_ref().1.peer_certificates().unwrap()[0].clone();
-    let before = serial(&old);
-    let (mut send, ended) = h2(old).await;
-    assert_eq!(send.send_request(get()).await.unwrap().status(), 200);
-
-    std::fs::write(certificates.folder.path().join("server.key"), "no key").unwrap();
-    assert!(listener.reload().is_err());
-    assert_eq!(send.send_request(get()).await.unwrap().status(), 200, "a reload that fails changes nothing");
-
-    certificates.renew("localhost");
-    listener.reload().unwrap();
-    tokio::time::timeout(PATIENCE, ended).await.expect("old connection ended").unwrap();
-    assert_ne!(serial(&connect(&connector, listener.address()).await.unwrap()), before);
-}
-
-#[tokio::test]
-async fn what_keeps_a_listener_from_starting_is_said() {
-    let certificates = Certificates::new();
-    let check = async |settings: Settings, expected: &str| {
-        let service = Arc::new(Fun(|_, _| -> Answering { Box::pin(pending()) }));
-        let error = Listener::start(settings, service).await.map(drop).unwrap_err().to_string();
-        assert!(error.starts_with("listener `test`: ") && error.contains(expected), "{error}");
-    };
-    let taken = echo(plain(LIMITS)).await;
-    check(Settings { address: taken.address(), ..plain(LIMITS) }, "cannot listen on").await;
-    let with = |change: fn(&mut Tls)| {
-        let mut settings = certificates.settings(true, true, LIMITS);
-        change(settings.tls.as_mut().unwrap());
-        settings
-    };
-    check(with(|tls| tls.certificate.set_file_name("none.pem")), "no such file").await;
-    check(with(|tls| tls.key = tls.certificate.clone()), "can be read by others").await;
-    check(with(|tls| tls.client_ca.as_mut().unwrap().set_file_name("server.key")), "no certificate in it").await;
-    check(with(|tls| tls.certificate.set_file_name("ours-ca.pem")), "is not the key of the certificate").await;
-}
-
 #[tokio::test]
 async fn an_http_1_connection_serves_many_requests() {
     let listener = echo(plain(LIMITS)).await;
@@ -558,3 +438,5 @@ async fn a_long_answer_that_breaks_off_is_broken_off_on_either_protocol() {
     let answer = send.send_request(get()).await.unwrap().into_body();
     assert!(tokio::time::timeout(PATIENCE, answer.collect()).await.expect("ended").is_err());
 }
+
+mod tls;
