@@ -7,9 +7,9 @@ use std::sync::Arc;
 
 use super::Limits;
 use super::dfa::Machine;
+use super::judge::is_json;
 use super::nfa::{Nfa, Test};
 use super::path::{Class, Path};
-use super::judge::is_json;
 
 /// What the engine does with a place. The order of strictness comes from the policy as `rank`.
 #[derive(Clone, Debug, PartialEq)]
@@ -84,7 +84,8 @@ impl Program {
     /// Compiles the selections. A constant that is no JSON value is taken for a drop.
     ///
     /// # Errors
-    /// [`ProgramError::TooComplex`] where the paths together have more than 32,768 segments.
+    /// [`ProgramError::TooComplex`] where the paths together have more than 32,768 segments, or more than 512 `..` that are not
+    /// the first segment of their path.
     pub fn new(selections: Vec<Selection>, otherwise: Otherwise, limits: Limits) -> Result<Self, ProgramError> {
         let mut selections = selections;
         for selection in &mut selections {

@@ -106,16 +106,9 @@ impl Place<'_> {
         self.selections.get(number as usize)
     }
 
-    fn positions(&self) -> impl Iterator<Item = Position> {
-        self.stepped.next.iter().filter_map(|id| self.nfa.position(*id))
-    }
-
     /// Selections that reach into the place, or that begin to here.
     fn inside(&self) -> impl Iterator<Item = u32> {
-        self.positions().filter_map(|position| match position {
-            Position::Inside { selection } => Some(selection),
-            Position::At { .. } => None,
-        })
+        self.nfa.split(&self.stepped.next).1
     }
 
     fn is_selected(&self, number: u32) -> Option<&Selected> {
@@ -153,17 +146,21 @@ impl Place<'_> {
         }
         let is_keep = |number: u32| self.selection(number).is_some_and(|s| matches!(s.verb, Verb::Keep { .. }));
         let is_drop = |number: u32| self.selection(number).is_some_and(|s| s.verb == Verb::Drop);
+        let (under_way, mut inside) = self.nfa.split(&self.stepped.next);
         // Nothing but `keep` of the whole reaches below: then everything below is kept by it.
-        let only_kept = self.positions().all(|p| matches!(p, Position::Inside { selection } if is_keep(selection)));
+        let only_kept = under_way.is_empty() && inside.all(is_keep);
         let keeper = self.inside().find(|number| is_keep(*number));
-        let named = self.stepped.selected.iter().any(|s| {
-            // Of what ends here only a transformation reaches below, beside the `keep` of the whole.
-            s.plain && self.selection(s.selection).is_some_and(|s| s.verb == Verb::Transform)
-        }) || self.positions().any(|position| match position {
-            Position::At { plain, .. } => plain && self.nfa.owner(position).is_some_and(|(s, yes)| yes && !is_drop(s)),
-            Position::Inside { .. } => false,
-        });
-        let can_stay = self.positions().any(|p| self.nfa.owner(p).is_some_and(|(s, yes)| yes && !is_drop(s)));
+        // Of what ends here only a transformation reaches below, beside the `keep` of the whole.
+        let transforms = |s: &Selected| self.selection(s.selection).is_some_and(|s| s.verb == Verb::Transform);
+        let mut named = self.stepped.selected.iter().any(|s| s.plain && transforms(s));
+        let mut can_stay = self.inside().any(|number| !is_drop(number));
+        for position in under_way.iter().filter_map(|id| self.nfa.position(*id)) {
+            if let Position::At { plain, selection, except: false, .. } = position
+                && !is_drop(selection)
+            {
+                (named, can_stay) = (named || plain, true);
+            }
+        }
         let dead = self.stepped.next.is_empty();
         let kept_by = |fate| match keeper {
             Some(number) => Ruling { fate, by: keeper, counts: self.is_selected(number).is_some() },

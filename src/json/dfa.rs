@@ -12,7 +12,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::automaton::{Otherwise, Selection};
 use super::decide::{Action, ContainerFate, LeafFate, decide};
-use super::names::{Mention, Names, OTHER, Symbol};
+use super::names::{Names, OTHER, Symbol};
 use super::nfa::{Child, Nfa, PositionId, Stepped, Test, needs_length};
 
 /// A state of the shared cache.
@@ -160,6 +160,8 @@ struct Made {
     states: HashMap<Box<[PositionId]>, StateId>,
     actions: HashMap<Action, ActionId>,
     cells: usize,
+    /// A state did not fit; no other is tried.
+    full: bool,
 }
 
 impl Machine {
@@ -218,7 +220,7 @@ impl Machine {
             _ => None,
         };
         let kind = match child {
-            ChildKey::Member(symbol) => Child::Member(self.names.mention(symbol)),
+            ChildKey::Member(symbol) => Child::Member(symbol, self.names.mention(symbol)),
             ChildKey::Element => Child::Element,
         };
         let holds = |test: u32| match state.tests.binary_search(&test) {
@@ -263,12 +265,14 @@ impl Machine {
         let state_id = match (action_id, made.states.get(&*stepped.next)) {
             (None, _) => None,
             (_, Some(id)) => Some(*id),
+            (_, None) if made.full => None,
             (_, None) => {
                 let state = State::new(&self.nfa, &self.names, &stepped.next, true);
-                let cells = state.cells.len() + 4 * state.slots.len();
-                let fits = made.cells + cells <= CELLS_MAX;
-                fits.then(|| self.states.push(STATES_MAX, state)).flatten().inspect(|id| {
-                    made.cells += cells;
+                made.cells += state.cells.len() + 4 * state.slots.len();
+                let fits = made.cells <= CELLS_MAX;
+                let id = fits.then(|| self.states.push(STATES_MAX, state)).flatten();
+                made.full = id.is_none();
+                id.inspect(|id| {
                     made.states.insert(stepped.next.clone().into_boxed_slice(), *id);
                 })
             }
@@ -294,20 +298,23 @@ impl ChildKey {
 
 impl State {
     fn new(nfa: &Nfa, names: &Names, set: &[PositionId], remembers: bool) -> Self {
-        let (asked, tests) = nfa.questions(set);
+        // What does not remember need not know the names: each is looked up.
+        let (asked, tests) = if remembers || !nfa.tests().is_empty() { nfa.questions(set) } else { Default::default() };
         let mut lengths = 0_u64;
         let mut symbols: Vec<Symbol> = Vec::new();
-        if !asked.is_empty() {
-            let asks = |mention: &Mention| {
-                asked.iter().any(|(name, folded)| *name == if *folded { mention.fold } else { mention.exact })
-            };
-            for (symbol, mention) in names.symbols().filter(|(_, mention)| asks(mention)) {
+        for (number, folded) in asked {
+            for symbol in names.symbols_of(number, folded) {
+                let len = names.mention(symbol).map_or(0, |mention| mention.text.len());
+                // A folded name answers to spellings of every length.
+                lengths |= if folded { u64::MAX } else { 1 << len.min(63) };
                 symbols.push(symbol);
-                lengths |= 1 << mention.text.len().min(63);
             }
-            if asked.iter().any(|(_, folded)| *folded) {
-                lengths = u64::MAX;
-            }
+        }
+        if remembers {
+            symbols.sort_unstable();
+            symbols.dedup();
+        } else {
+            (lengths, symbols) = (u64::MAX, Vec::new());
         }
         let dense = symbols.len() * 4 >= names.len();
         let cells = match (remembers, dense) {

@@ -31,6 +31,8 @@ pub(super) struct Names {
     exact: Table,
     folds: Table,
     folded: bool,
+    /// The symbols that answer to each folded name, by its number.
+    by_fold: Vec<Vec<Symbol>>,
 }
 
 /// Collects names before the table is made.
@@ -70,7 +72,13 @@ impl Collector {
             mentions.push(Mention { text: Arc::clone(written), exact: 0, fold: *id });
         }
         let fold_table = Table::new(folds.iter().map(|(text, (id, _))| (text.as_bytes(), first + *id - 1)));
-        Names { mentions, exact: exact_table, folded: !folds.is_empty(), folds: fold_table }
+        let mut by_fold = vec![Vec::new(); folds.len() + 1];
+        for (symbol, mention) in (0..).zip(&mentions).skip(1) {
+            if let Some(symbols) = by_fold.get_mut(mention.fold as usize) {
+                symbols.push(symbol);
+            }
+        }
+        Names { mentions, exact: exact_table, folded: !folds.is_empty(), folds: fold_table, by_fold }
     }
 }
 
@@ -101,9 +109,11 @@ impl Names {
         self.mentions.get(symbol as usize).filter(|_| symbol != OTHER)
     }
 
-    /// All symbols but [`OTHER`].
-    pub(super) fn symbols(&self) -> impl Iterator<Item = (Symbol, &Mention)> {
-        (0..).zip(&self.mentions).skip(1)
+    /// The symbols that answer to a name's number.
+    pub(super) fn symbols_of(&self, number: u32, folded: bool) -> impl Iterator<Item = Symbol> {
+        let folds = self.by_fold.get(number as usize).filter(|_| folded).map(Vec::as_slice).unwrap_or_default();
+        // Exact names are numbered as their symbols are.
+        folds.iter().copied().chain((!folded).then_some(number))
     }
 
     pub(super) fn len(&self) -> usize {

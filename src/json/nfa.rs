@@ -9,7 +9,7 @@
 
 use super::automaton::{Selection, Verb};
 use super::filter::Filter;
-use super::names::{Collector, Mention, Names};
+use super::names::{Collector, Mention, Names, Symbol};
 use super::path::{Path, Selector};
 
 /// A number for a position; sets of them are sorted.
@@ -18,11 +18,15 @@ pub(super) type PositionId = u32;
 /// Bound on positions. 1,000 rules of ten segments have 22,000.
 const POSITIONS_MAX: usize = 1 << 16;
 
+/// Bound on `..` behind another segment: each may or may not be under way at a place, so that they make states of which a
+/// body can meet ever new ones.
+const LATE_MAX: usize = 512;
+
 /// What a position is.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Position {
-    /// In a path, behind `step` of its segments.
-    At { line: u32, step: u32, plain: bool },
+    /// In a path of the selection, or in one of its exceptions, behind `step` of its segments.
+    At { line: u32, step: u32, plain: bool, selection: u32, except: bool },
     /// Below a place that this selection selected whole.
     Inside { selection: u32 },
 }
@@ -62,8 +66,8 @@ pub(super) enum Test {
 /// Which child.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Child<'a> {
-    /// A member; `None` for a name that no path mentions.
-    Member(Option<&'a Mention>),
+    /// A member, with what its symbol answers to; `None` for a name that no path mentions.
+    Member(Symbol, Option<&'a Mention>),
     /// An element.
     Element,
 }
@@ -94,14 +98,30 @@ pub(super) struct Nfa {
     /// By selection: does it reach into the containers that it selects?
     reaches: Vec<bool>,
     tests: Vec<Test>,
+    has_exceptions: bool,
+    /// By position: the one that goes on in every child, if one does.
+    lasting: Vec<Option<PositionId>>,
+    /// By symbol: the positions that name it and ask nothing else.
+    naming: Vec<Vec<PositionId>>,
+    /// The positions that may move on at any child.
+    asking: Vec<PositionId>,
 }
 
 impl Nfa {
     /// Lays out the paths. `Err` has the selections with the most positions, the dearest first.
     pub(super) fn new(selections: &[Selection]) -> Result<(Self, Names), Vec<usize>> {
         let mut names = Collector::default();
-        let mut nfa =
-            Self { lines: Vec::new(), positions: Vec::new(), inside: 0, reaches: Vec::new(), tests: Vec::new() };
+        let mut nfa = Self {
+            lines: Vec::new(),
+            positions: Vec::new(),
+            inside: 0,
+            reaches: Vec::new(),
+            tests: Vec::new(),
+            has_exceptions: selections.iter().any(|selection| !selection.except.is_empty()),
+            lasting: Vec::new(),
+            naming: Vec::new(),
+            asking: Vec::new(),
+        };
         for (number, selection) in (0..).zip(selections) {
             nfa.lay(&mut names, number, false, selection.folded, &selection.path);
             for except in &selection.except {
@@ -112,14 +132,47 @@ impl Nfa {
         }
         nfa.inside = id(nfa.positions.len());
         nfa.positions.extend((0..id(selections.len())).map(|selection| Position::Inside { selection }));
+        let late = |path: &Path| path.segments().iter().skip(1).filter(|segment| segment.descendant).count();
+        let paths = |s: &Selection| std::iter::once(&s.path).chain(&s.except).cloned().collect::<Vec<_>>();
+        let sum = |cost: &dyn Fn(&Path) -> usize, s: &Selection| paths(s).iter().map(cost).sum::<usize>();
         if nfa.positions.len() > POSITIONS_MAX {
-            let cost =
-                |s: &Selection| s.path.segments().len() + s.except.iter().map(|e| e.segments().len()).sum::<usize>();
-            let mut dear: Vec<(usize, usize)> = selections.iter().map(cost).enumerate().collect();
-            dear.sort_by_key(|(_, cost)| std::cmp::Reverse(*cost));
-            return Err(dear.into_iter().take(16).map(|(number, _)| number).collect());
+            return Err(dearest(selections, |s| sum(&|path| path.segments().len(), s)));
         }
-        Ok((nfa, names.finish()))
+        if selections.iter().map(|s| sum(&late, s)).sum::<usize>() > LATE_MAX {
+            return Err(dearest(selections, |s| sum(&late, s)));
+        }
+        let names = names.finish();
+        nfa.index(&names);
+        Ok((nfa, names))
+    }
+
+    /// Finds what a step has to look at.
+    fn index(&mut self, names: &Names) {
+        let mut naming = vec![Vec::new(); names.len()];
+        for (number, position) in (0..).zip(&self.positions) {
+            let mut lasting = None;
+            match (*position, self.step_of(number)) {
+                (Position::Inside { .. }, _) => lasting = Some(number),
+                (Position::At { step, .. }, Some((line, now))) => {
+                    lasting = now.descendant.then_some(line.base + 2 * step + 1);
+                    if now.picks.iter().all(|pick| matches!(pick, Pick::Name(_))) {
+                        for pick in &now.picks {
+                            let Pick::Name(name) = pick else { continue };
+                            for symbol in names.symbols_of(*name, line.folded) {
+                                naming.get_mut(symbol as usize).into_iter().for_each(|n| n.push(number));
+                            }
+                        }
+                    } else {
+                        self.asking.push(number);
+                    }
+                }
+                (Position::At { .. }, None) => {}
+            }
+            self.lasting.push(lasting);
+        }
+        // A name twice in one segment.
+        naming.iter_mut().for_each(Vec::dedup);
+        self.naming = naming;
     }
 
     fn lay(&mut self, names: &mut Collector, selection: u32, except: bool, folded: bool, path: &Path) {
@@ -143,7 +196,7 @@ impl Nfa {
             })
             .collect();
         for step in 0..id(steps.len()) {
-            self.positions.extend([true, false].map(|plain| Position::At { line, step, plain }));
+            self.positions.extend([true, false].map(|plain| Position::At { line, step, plain, selection, except }));
         }
         self.lines.push(Line { selection, except, folded, steps, base });
     }
@@ -164,12 +217,11 @@ impl Nfa {
         self.positions.get(id as usize).copied()
     }
 
-    /// The selection that a position belongs to, and whether it is one that can still select something (not an exception).
-    pub(super) fn owner(&self, position: Position) -> Option<(u32, bool)> {
-        match position {
-            Position::Inside { selection } => Some((selection, true)),
-            Position::At { line, .. } => self.lines.get(line as usize).map(|line| (line.selection, !line.except)),
-        }
+    /// The positions in paths, and the selections that reach in from above.
+    pub(super) fn split<'a>(&self, set: &'a [PositionId]) -> (&'a [PositionId], impl Iterator<Item = u32> + use<'a>) {
+        let first = self.inside;
+        let (at, inside) = set.split_at(set.partition_point(|id| *id < first));
+        (at, inside.iter().map(move |id| id - first))
     }
 
     /// The names (by number, with whether folded) and tests that positions ask for.
@@ -211,35 +263,41 @@ impl Nfa {
     /// From a container to one of its children. `truth` answers the tests.
     pub(super) fn step(&self, set: &[PositionId], child: Child<'_>, truth: &dyn Fn(u32) -> bool) -> Stepped {
         let mut arrived = Arrived::default();
-        for position in set {
-            match self.position(*position) {
-                None => {}
-                Some(Position::Inside { .. }) => arrived.next.push(*position),
-                Some(Position::At { line: number, step, plain }) => {
-                    let Some((line, now)) = self.step_of(*position) else { continue };
-                    if now.descendant {
-                        arrived.next.push(line.base + 2 * step + 1);
-                    }
-                    for pick in &now.picks {
-                        let (picked, by_place) = match (pick, child) {
-                            (Pick::Any, _) => (true, false),
-                            (Pick::Name(name), Child::Member(Some(mention))) => {
-                                (if line.folded { mention.fold == *name } else { mention.exact == *name }, true)
-                            }
-                            (Pick::Name(_), _) => (false, true),
-                            (Pick::Test(test), _) => {
-                                let index = matches!(self.tests.get(*test as usize), Some(Test::Index(_)));
-                                (truth(*test), index)
-                            }
-                        };
-                        if picked {
-                            self.arrive(number, step + 1, plain && by_place && !now.descendant, &mut arrived);
-                        }
-                    }
-                }
+        let lasting = set.iter().filter_map(|id| self.lasting.get(*id as usize).copied().flatten());
+        arrived.next.extend(lasting);
+        let naming = match child {
+            Child::Member(symbol, Some(_)) => self.naming.get(symbol as usize).map(Vec::as_slice).unwrap_or_default(),
+            _ => &[],
+        };
+        if self.asking.len() + naming.len() < set.len() {
+            // A thousand positions wait for a thousand names, and this child has but one.
+            for id in self.asking.iter().chain(naming).filter(|id| set.binary_search(id).is_ok()) {
+                self.move_on(*id, child, truth, &mut arrived);
+            }
+        } else {
+            for id in set {
+                self.move_on(*id, child, truth, &mut arrived);
             }
         }
         self.settle(arrived)
+    }
+
+    fn move_on(&self, id: PositionId, child: Child<'_>, truth: &dyn Fn(u32) -> bool, arrived: &mut Arrived) {
+        let Some(Position::At { line: number, step, plain, .. }) = self.position(id) else { return };
+        let Some((line, now)) = self.step_of(id) else { return };
+        for pick in &now.picks {
+            let (picked, by_place) = match (pick, child) {
+                (Pick::Any, _) => (true, false),
+                (Pick::Name(name), Child::Member(_, Some(mention))) => {
+                    (if line.folded { mention.fold == *name } else { mention.exact == *name }, true)
+                }
+                (Pick::Name(_), _) => (false, true),
+                (Pick::Test(test), _) => (truth(*test), matches!(self.tests.get(*test as usize), Some(Test::Index(_)))),
+            };
+            if picked {
+                self.arrive(number, step + 1, plain && by_place && !now.descendant, arrived);
+            }
+        }
     }
 
     fn arrive(&self, number: u32, step: u32, plain: bool, arrived: &mut Arrived) {
@@ -257,19 +315,29 @@ impl Nfa {
         let Arrived { mut next, mut selected, mut excepted } = arrived;
         excepted.sort_unstable();
         let stays = |selection: u32| excepted.binary_search(&selection).is_err();
-        selected.retain(|s| stays(s.selection));
+        if !excepted.is_empty() {
+            selected.retain(|s| stays(s.selection));
+        }
         // Plain before not plain, and then each once: what can be reached by names alone is.
         selected.sort_unstable_by_key(|s| (s.selection, !s.plain));
         selected.dedup_by_key(|s| s.selection);
         let reaching = selected.iter().filter(|s| self.reaches.get(s.selection as usize) == Some(&true));
         next.extend(reaching.map(|s| self.inside + s.selection));
-        next.sort_unstable();
+        // Nearly in order already, which the stable sort makes use of.
+        next.sort();
         next.dedup();
-        let owner = |id: &PositionId| self.position(*id).and_then(|position| self.owner(position));
-        // Exceptions of a selection that can select nothing more are dead weight, and would hide that a place is dead.
-        let mut selecting: Vec<u32> = next.iter().filter_map(owner).filter(|(_, yes)| *yes).map(|(s, _)| s).collect();
-        selecting.sort_unstable();
-        next.retain(|id| owner(id).is_some_and(|(s, _)| stays(s) && selecting.binary_search(&s).is_ok()));
+        if self.has_exceptions {
+            // Exceptions of a selection that can select nothing more are dead weight, and would hide that a place is dead.
+            let owner = |id: &PositionId| match self.position(*id)? {
+                Position::At { selection, except, .. } => Some((selection, !except)),
+                Position::Inside { selection } => Some((selection, true)),
+            };
+            let mut selecting: Vec<u32> = (next.iter().filter_map(owner))
+                .filter_map(|(selection, selects)| selects.then_some(selection))
+                .collect();
+            selecting.sort_unstable();
+            next.retain(|id| owner(id).is_some_and(|(s, _)| stays(s) && selecting.binary_search(&s).is_ok()));
+        }
         Stepped { next, selected }
     }
 }
@@ -279,6 +347,13 @@ struct Arrived {
     next: Vec<PositionId>,
     selected: Vec<Selected>,
     excepted: Vec<u32>,
+}
+
+/// The selections with the highest cost, the dearest first.
+fn dearest(selections: &[Selection], cost: impl Fn(&Selection) -> usize) -> Vec<usize> {
+    let mut dear: Vec<(usize, usize)> = selections.iter().map(cost).enumerate().collect();
+    dear.sort_by_key(|(_, cost)| std::cmp::Reverse(*cost));
+    dear.into_iter().take(16).map(|(number, _)| number).collect()
 }
 
 fn id(len: usize) -> u32 {

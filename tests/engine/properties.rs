@@ -2,11 +2,13 @@
 
 use proptest::prelude::*;
 use serde_json::Value;
+use tidegate::json::Limits;
 use tidegate::json::automaton::Otherwise::{Drop, Keep};
+use tidegate::json::automaton::{Program, ProgramError};
 use tidegate::json::window::{Judge, Judgement, Leaf, Rewriter, SpliceError};
 
 use crate::document::{documents, tokens};
-use crate::harness::{program, run, run_with};
+use crate::harness::{program, rule, run, run_with};
 
 /// Bytes that are nearly JSON.
 fn nearly() -> impl Strategy<Value = Vec<u8>> {
@@ -173,4 +175,19 @@ fn more_states_than_the_cache_has_room_for_change_nothing() {
     let program = program(Drop, &rules);
     let out = run_with(&program, document.as_bytes(), 1 << 12, true, false).0.out.unwrap();
     assert!(out == expected[0], "differs");
+}
+
+#[test]
+fn a_program_beyond_the_bounds_is_not_made_and_the_dear_rules_are_named() {
+    let make = |rules: &[String]| {
+        let rules = rules.iter().map(|text| rule(text)).collect();
+        Program::new(rules, Drop, Limits::default()).map(|_| ())
+    };
+    let mut rules: Vec<String> = (0..600).map(|n| format!("keep $..a{n}")).collect();
+    assert_eq!(make(&rules), Ok(()));
+    rules.extend((0..512).map(|n| format!("keep $..a{n}..b")));
+    assert_eq!(make(&rules), Ok(()));
+    rules.push("keep $..x..y..z".to_owned());
+    let Err(ProgramError::TooComplex { selections }) = make(&rules) else { panic!("made") };
+    assert_eq!(selections.first(), Some(&1112));
 }
