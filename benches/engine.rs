@@ -45,7 +45,7 @@ fn body(bytes: usize) -> Vec<u8> {
              \"quantity\":1,\"x4\":[1,2,3]}}],\"x1\":{},\"x2\":\"{}\",\"internal\":{{\"margin\":0.2,\"note\":\"\"}}}}",
             mixed % 1000,
             n % 100,
-            n % 2 == 0,
+            n.is_multiple_of(2),
             mixed % 97,
             n % 7,
             n % 1000,

@@ -83,13 +83,10 @@ impl SettingsArgs {
     /// # Errors
     /// [`Exit::Unusable`], when everything has been said.
     pub fn load(&self, err: &mut dyn Write) -> Result<config::Settings, Exit> {
-        config::load(&self.config, std::env::vars(), &self.set).map_err(|complaints| {
-            for complaint in complaints {
-                let _ = writeln!(err, "{}: {}: {}", complaint.place, complaint.key, complaint.message);
-                if let Some(help) = complaint.help {
-                    let _ = writeln!(err, "  help: {help}");
-                }
-            }
+        // A variable that is not UTF-8 is none of ours.
+        let environment = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+        config::load(&self.config, environment, &self.set).map_err(|complaints| {
+            let _ = writeln!(err, "{}", config::render(&complaints).trim_end());
             Exit::Unusable
         })
     }

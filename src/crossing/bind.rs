@@ -1,7 +1,7 @@
 //! A compiled leg bound to its partner's keys: what [`super::Crossing`] and [`super::head`] run.
 //!
 //! Binding happens once, when a policy is loaded, so that an exchange asks for no key and looks nothing up. A [`Transformer`]
-//! is one action with all it needs, and [`Transformer::apply`] is the one place that knows what an action makes of a value,
+//! is one action with all it needs, and `Transformer::apply` is the one place that knows what an action makes of a value,
 //! whether that value stood in a body, a header, a query or a path. Start at [`BoundLeg::bind`].
 
 use std::path::Path;

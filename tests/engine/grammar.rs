@@ -49,6 +49,13 @@ fn cut(document: &[u8], chunk: usize, program: &Arc<Program>) -> Result<String, 
 #[test]
 fn what_the_suite_calls_json_is_accepted_byte_for_byte() {
     for (name, document) in suite('y') {
+        if name.contains("escaped_null_in_key") {
+            // JSON, and refused all the same: readers in C end such a name early, and would read another one.
+            for program in &programs() {
+                assert_eq!(cut(&document, 3, program), Err(FaultKind::NulName), "{name}");
+            }
+            continue;
+        }
         let keep_all = [program(Keep, &[]), program(Keep, &["drop $..nothing"]), program(Drop, &["whole $"])];
         for program in &keep_all {
             for chunk in [1, 2, 3, 5, 64, usize::MAX] {

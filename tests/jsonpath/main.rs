@@ -1,5 +1,14 @@
 //! RFC 9535: the JSONPath compliance test suite, and two other implementations as a second opinion where they can be trusted.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test may stop at the first surprise"
+)]
+
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
