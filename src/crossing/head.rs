@@ -307,21 +307,22 @@ impl<'a> HeadCrossing<'a> {
     ) -> Result<(), Refusal> {
         let leg = self.leg;
         for (name, value) in from {
+            // A credential goes nowhere, even where its header is one that passes by default.
+            if exclude.contains(name) {
+                continue;
+            }
             // Where there are rules for single cookies, the field is written anew from them.
             if name == header::COOKIE && !leg.beside.cookies.is_empty() {
                 continue;
             }
             let pick = leg.beside.headers.iter().find(|(known, _)| known == name).map(|(_, pick)| *pick);
             let passed = if pick.is_some() {
-                if exclude.contains(name) {
-                    continue;
-                }
                 self.header(pick, value)?
             } else if let Some(value) = default(name, value) {
                 // `Sec-GPC` is a person's objection: no policy may silence it.
                 let wanted = leg.compiled.leg.default_headers || name == "sec-gpc";
                 wanted.then_some(value)
-            } else if leg.beside.listed_headers.contains(name) && !exclude.contains(name) {
+            } else if leg.beside.listed_headers.contains(name) {
                 Some(value.clone())
             } else {
                 None

@@ -86,6 +86,21 @@ async fn an_api_key_names_its_partner() {
 }
 
 #[tokio::test]
+async fn a_key_is_not_sent_on_even_in_a_header_that_passes_by_default() {
+    for header in ["user-agent", "idempotency-key", "accept"] {
+        let upstream = Upstream::json(SMALL_BODY).start().await;
+        let policy = Policy::of("parcelo", SMALL);
+        let policy = policy.identify(&API_KEY.replace("x-api-key", header));
+        let tidegate = Tidegate::with(policy).upstream("orders", &upstream).start().await;
+        let partner = tidegate.partner("parcelo");
+        let key = partner.key().to_owned();
+        check(&partner.without_key().header(header, &key), Ok(())).await;
+        let sent = upstream.last();
+        assert!(sent.headers.values().all(|value| value.as_bytes() != key.as_bytes()), "{header}: {sent:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_token_names_its_partner() {
     let tidegate = proxy(JWT).await;
     let parcelo = tidegate.partner("parcelo").without_key();
