@@ -37,7 +37,7 @@ pub fn singletons(headers: &HeaderMap) -> bool {
 #[must_use]
 pub fn default_request(name: &HeaderName, value: &HeaderValue, ours: bool) -> Option<HeaderValue> {
     let fits = match name.as_str() {
-        "accept" => short(value, 1024) && value.as_bytes().iter().all(|b| media_range(*b)),
+        "accept" => short(value, 1024) && list(value, media_range),
         "content-language" => languages(value),
         "date" => http_date(value),
         "user-agent" => !ours && short(value, 256) && value.as_bytes().iter().all(|b| (0x20..0x7f).contains(b)),
@@ -56,7 +56,8 @@ pub fn default_response(name: &HeaderName, value: &HeaderValue) -> Option<Header
         "content-language" => languages(value),
         "date" | "expires" => http_date(value),
         "retry-after" => retry_seconds(value).is_some() || http_date(value),
-        "allow" | "vary" => short(value, 256) && value.as_bytes().iter().all(|b| token(*b) || matches!(b, b',' | b' ')),
+        "allow" => short(value, 256) && list(value, method),
+        "vary" => short(value, 256) && list(value, word),
         _ => false,
     };
     fits.then(|| value.clone())
@@ -78,12 +79,37 @@ fn token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-fn media_range(byte: u8) -> bool {
-    token(byte) || matches!(byte, b'/' | b';' | b'=' | b',' | b' ')
+fn word(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(token)
 }
 
+/// A list of what `fits` (RFC 9110, section 5.6.1); empty elements count for nothing.
+fn list(value: &HeaderValue, fits: impl Fn(&str) -> bool) -> bool {
+    let Ok(text) = value.to_str() else { return false };
+    text.split(',').map(str::trim).filter(|element| !element.is_empty()).all(fits)
+}
+
+/// RFC 9110, section 12.5.1, without quoted parameters.
+fn media_range(text: &str) -> bool {
+    let mut parts = text.split(';').map(str::trim);
+    let range = parts.next().and_then(|range| range.split_once('/'));
+    let parameter = |text: &str| text.split_once('=').is_some_and(|(name, value)| word(name) && word(value));
+    range.is_some_and(|(main, sub)| word(main) && word(sub)) && parts.all(|text| text.is_empty() || parameter(text))
+}
+
+/// As the registry has them (RFC 9110, section 16.1): any other word may be a value.
+fn method(text: &str) -> bool {
+    text.bytes().all(|b| b.is_ascii_uppercase() || b == b'-')
+}
+
+/// Tags by shape (RFC 5646, section 2.1).
 fn languages(value: &HeaderValue) -> bool {
-    short(value, 128) && value.as_bytes().iter().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b',' | b' '))
+    let subtag = |text: &str| (1..=8).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric());
+    let tag = |text: &str| {
+        let language = text.split('-').next().unwrap_or_default();
+        language.bytes().all(|b| b.is_ascii_alphabetic()) && text.split('-').all(subtag)
+    };
+    short(value, 128) && list(value, tag)
 }
 
 /// `Sun, 06 Nov 1994 08:49:37 GMT` (RFC 9110, section 5.6.7), by shape.
@@ -196,20 +222,30 @@ mod tests {
     fn what_every_api_needs_passes_and_what_does_not_fit_its_grammar_goes() {
         for (name, value) in [
             ("accept", "application/json;q=0.9, */*"),
+            ("accept", "text/*; charset=utf-8 ;q=0.5,, image/svg+xml"),
             ("date", "Sun, 06 Nov 1994 08:49:37 GMT"),
             ("user-agent", "curl/8.1"),
             ("idempotency-key", "4f8e-12"),
             ("sec-gpc", "1"),
             ("content-language", "de-DE, en"),
+            ("content-language", "zh-Hant-TW,de-1996"),
         ] {
             assert_eq!(request(name, value).as_deref(), Some(value), "{name}");
         }
         for (name, value) in [
             ("accept", "anna@example.com"),
+            ("accept", "anna"),
+            ("accept", "anna kern"),
+            ("accept", "text/html, anna"),
+            ("accept", "text/html;anna"),
+            ("accept", "text/anna kern"),
             ("date", "yesterday"),
             ("sec-gpc", "0"),
             ("idempotency-key", "a b"),
             ("content-language", "anna kern (de)"),
+            ("content-language", "anna kern, 10115 berlin"),
+            ("content-language", "de, 0151-1234567"),
+            ("content-language", "annakerns"),
             ("cookie", "a=b"),
             ("x-anything", "1"),
             ("referer", "https://a.example/"),
@@ -230,6 +266,12 @@ mod tests {
         assert_eq!(response("retry-after", "120").as_deref(), Some("120"));
         assert_eq!(response("expires", "0"), None);
         assert_eq!(response("vary", "accept, origin").as_deref(), Some("accept, origin"));
+        assert_eq!(response("vary", "*").as_deref(), Some("*"));
+        assert_eq!(response("vary", "anna kern"), None);
+        assert_eq!(response("allow", "GET, M-SEARCH").as_deref(), Some("GET, M-SEARCH"));
+        for value in ["anna", "GET, anna", "GET POST", "GET4711"] {
+            assert_eq!(response("allow", value), None, "{value}");
+        }
         for name in ["server", "via", "set-cookie", "location", "link", "etag", "last-modified", "x-powered-by"] {
             assert_eq!(response(name, "x"), None, "{name}");
         }
