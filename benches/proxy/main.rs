@@ -106,12 +106,13 @@ fn measure(options: &Options) {
         }
     }
 
+    let fixed_time = Duration::from_secs(if options.quick { 1 } else { 6 });
     println!("\nFrom the moment a request was due to the end of its reply, at a fixed rate, in ms:\n");
     println!("| body | rate/s | proxy | p50 | p99 | max |\n|---|---|---|---|---|---|");
     for (size, _, rate) in sizes(options) {
         for (name, proxy) in &proxies {
             let target = format!("/orders/{size}");
-            let times = load::fixed(proxy.address, &target, 16.min(*rate * 4), *rate, time * 2);
+            let times = load::fixed(proxy.address, &target, 16, *rate, fixed_time);
             let ms = |value: u64| value as f64 / 1000.0;
             let (p50, p99, max) = (times.value_at_quantile(0.5), times.value_at_quantile(0.99), times.max());
             println!("| {size} | {rate} | {name} | {:.2} | {:.2} | {:.2} |", ms(p50), ms(p99), ms(max));

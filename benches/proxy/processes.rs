@@ -56,7 +56,7 @@ impl Running {
         let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
         command.args(["run", "--set", "telemetry.format=json", "--config"]).arg(folder.join("tidegate.toml"));
         command.args(set.iter().flat_map(|setting| ["--set", setting]));
-        let mut child = command.stderr(Stdio::piped()).spawn().expect("a process");
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("a process");
         let mut lines = BufReader::new(child.stderr.take().expect("a pipe")).lines().map_while(Result::ok);
         let mut said = String::new();
         let found = lines.find_map(|line| {

@@ -38,8 +38,7 @@ impl Walker {
         }
         let start = pos;
         let object = self.top.kind == Kind::Object;
-        loop {
-            let Some(head) = self.head(program, state, buf, pos, first, object) else { break };
+        while let Some(head) = self.head(program, state, buf, pos, first, object) {
             let Head { item, value, edge } = head;
             let (end, ruled, fate) = match buf.get(value) {
                 Some(b'"') => match scan::string(buf, value + 1, false, &mut false) {

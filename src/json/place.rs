@@ -13,7 +13,7 @@ use super::tally::{Ruled, add};
 use super::walk::{Flow, Frame, Input, Kind, Mode, Stage, Walker};
 use super::window::{Judge, Plan, TraceOutcome};
 
-/// States beside the cache have numbers from here: their level in [`Tally::loose`].
+/// States beside the cache have numbers from here: their level in `Tally::loose`.
 const LOOSE: StateId = 1 << 23;
 
 /// What leads to a value.
