@@ -94,7 +94,10 @@ impl App {
         loaded(&metrics, &set, &clock);
         let watch = {
             let (proxy, metrics, clock) = (Arc::clone(&proxy), metrics.clone(), clock.clone());
-            watch::watch(Arc::clone(&registry), move |reloaded| adopt(&proxy, &metrics, &clock, reloaded))
+            let live = Arc::clone(&registry);
+            watch::watch(Arc::clone(&registry), move |reloaded| {
+                adopt(&proxy, &live, &metrics, &clock, reloaded.err().as_deref());
+            })
         };
         let mut listeners = Vec::with_capacity(settings.listeners.len());
         for one in &settings.listeners {
@@ -146,21 +149,24 @@ impl App {
         let reloaded = reloaded.map_err(|_| Error::System("reading the policies was cut off".to_owned()))?;
         let policies = match reloaded {
             Ok(Reload::Unchanged) => Ok(()),
-            Ok(Reload::Changed(set)) => {
-                adopt(&self.proxy, &self.metrics, &self.clock, Ok(set));
+            Ok(Reload::Changed(_)) => {
+                adopt(&self.proxy, &self.registry, &self.metrics, &self.clock, None);
                 Ok(())
             }
             Err(error) => {
-                adopt(&self.proxy, &self.metrics, &self.clock, Err(Arc::clone(&error)));
+                adopt(&self.proxy, &self.registry, &self.metrics, &self.clock, Some(&error));
                 Err(Error::Reload(error))
             }
         };
+        let mut certificates = Ok(());
+        // Each listener by itself: a bad certificate of one keeps no other from a good one.
         for (name, listener) in &self.listeners {
-            listener.reload().inspect_err(|error| {
+            if let Err(error) = listener.reload() {
                 tracing::error!(target: "tidegate", listener = name, cause = %error, "certificates not reloaded: the old ones stay");
-            })?;
+                certificates = certificates.and(Err(error.into()));
+            }
         }
-        policies
+        policies.and(certificates)
     }
 
     /// Drains: no new connections, open exchanges end (within the setting's time), the record is closed. True if all ended by themselves.
@@ -225,13 +231,13 @@ fn tell_of_the_last_run(report: &ledger::Report) {
 }
 
 /// What came of a reload, put into force and told.
-fn adopt(proxy: &Proxy, metrics: &Metrics, clock: &Clock, reloaded: Result<Arc<PolicySet>, Arc<registry::Error>>) {
-    match reloaded {
-        Ok(set) => {
-            proxy.adopt(Arc::clone(&set));
+fn adopt(proxy: &Proxy, registry: &Registry, metrics: &Metrics, clock: &Clock, error: Option<&registry::Error>) {
+    match error {
+        None => {
+            let set = proxy.adopt(|| registry.current());
             loaded(metrics, &set, clock);
         }
-        Err(error) => {
+        Some(error) => {
             metrics.policies_failed(error.0.len(), clock.now());
             for complaint in &error.0 {
                 tracing::error!(

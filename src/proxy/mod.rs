@@ -21,8 +21,8 @@ pub mod tag;
 pub mod upstream;
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, response};
@@ -75,6 +75,8 @@ pub struct Proxy {
     clock: Clock,
     ids: Ids,
     draining: AtomicBool,
+    /// Held while a set is put in force.
+    adopting: Mutex<()>,
 }
 
 impl std::fmt::Debug for Proxy {
@@ -112,13 +114,19 @@ impl Proxy {
             clock,
             ids: Ids::default(),
             draining: AtomicBool::new(false),
+            adopting: Mutex::new(()),
         })
     }
 
-    /// Puts a new set of policies in force for exchanges that begin from now on.
-    pub fn adopt(&self, set: Arc<PolicySet>) {
-        let live = Snapshot::new(set, &self.limits, &self.metrics, |name| self.upstreams.get(name).cloned());
+    /// Puts the current set of policies in force for exchanges that begin from now on. It is asked for under a lock: of two
+    /// reloads at once the later one stays, whichever comes here first.
+    pub fn adopt(&self, current: impl FnOnce() -> Arc<PolicySet>) -> Arc<PolicySet> {
+        let _one = self.adopting.lock().unwrap_or_else(PoisonError::into_inner);
+        let set = current();
+        let live =
+            Snapshot::new(Arc::clone(&set), &self.limits, &self.metrics, |name| self.upstreams.get(name).cloned());
         self.live.store(Arc::new(live));
+        set
     }
 
     /// From now on every new exchange is refused; open ones go on.

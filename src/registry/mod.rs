@@ -90,7 +90,7 @@ pub struct Registry {
     current: ArcSwap<PolicySet>,
     fault: ArcSwapOption<Error>,
     /// What the last attempt read, whether it came to anything or not; the lock also keeps reloads from overlapping.
-    attempted: Mutex<String>,
+    attempted: Mutex<Attempt>,
 }
 
 impl Registry {
@@ -105,7 +105,7 @@ impl Registry {
             settings,
             vault,
             clock,
-            attempted: Mutex::new(files.digest()),
+            attempted: Mutex::new(files.attempt()),
             current: ArcSwap::from_pointee(set),
             fault: ArcSwapOption::empty(),
         })
@@ -130,13 +130,13 @@ impl Registry {
     pub fn reload(&self) -> Result<Reload, Arc<Error>> {
         let mut attempted = self.attempted.lock().unwrap_or_else(PoisonError::into_inner);
         let result = Files::gather(&self.settings).and_then(|files| {
-            let digest = files.digest();
+            let digest = files.digest(&attempted.named);
             // While something is wrong it is tried again: not everything that can be wrong is in the files.
-            if *attempted == digest && self.fault.load().is_none() {
+            if attempted.digest == digest && self.fault.load().is_none() {
                 return Ok(None);
             }
             let set = load(&self.settings, &files, &self.vault, self.clock.now());
-            *attempted = digest;
+            *attempted = files.attempt();
             set.map(Some)
         });
         match result {
@@ -160,6 +160,15 @@ impl Registry {
     }
 }
 
+/// What a load read.
+#[derive(Debug)]
+struct Attempt {
+    /// Over the policies and the files in `named`.
+    digest: String,
+    /// The files that the policies name, by full path.
+    named: BTreeSet<PathBuf>,
+}
+
 /// A file's bytes, or why they cannot be read.
 type Bytes = Result<Arc<[u8]>, String>;
 
@@ -176,7 +185,18 @@ impl Files {
         let complaint = |place: String, message: String| Complaint { place, code: None, message, help: None };
         let entries = fs::read_dir(&settings.folder).map_err(|e| Error(vec![complaint(place, reason(&e))]))?;
         let (mut policies, mut complaints) = (BTreeMap::new(), Vec::new());
-        for path in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
+        for entry in entries {
+            let path = match entry {
+                Ok(entry) => entry.path(),
+                Err(error) => {
+                    complaints.push(complaint(settings.folder.display().to_string(), reason(&error)));
+                    continue;
+                }
+            };
+            // What editors leave beside a file (`.#parcelo.toml`) is hidden, and no policy.
+            if path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b".")) {
+                continue;
+            }
             if path.extension().is_none_or(|ending| ending != "toml") || path.is_dir() {
                 continue;
             }
@@ -199,30 +219,29 @@ impl Files {
         self.named.borrow_mut().entry(path).or_insert_with_key(|path| read_file(path)).clone()
     }
 
-    /// SHA-256 over names and contents of the policies and of what they name, hex. What they name is found by reading them
-    /// (cheap and lenient): a rotated authority has to be noticed although no policy changed.
-    fn digest(&self) -> String {
+    /// What was read so far.
+    fn attempt(&self) -> Attempt {
+        let named = self.named.borrow().keys().cloned().collect();
+        Attempt { digest: self.digest(&named), named }
+    }
+
+    /// SHA-256 over names and contents of the policies and of these files that they name, hex: a rotated authority has to be
+    /// noticed although no policy changed.
+    fn digest(&self, named: &BTreeSet<PathBuf>) -> String {
         let mut hash = Sha256::new();
-        let mut add = |name: &str, bytes: &[u8]| {
+        let mut add = |name: &[u8], bytes: &[u8]| {
             hash.update((name.len() as u64).to_be_bytes());
             hash.update(name);
             hash.update((bytes.len() as u64).to_be_bytes());
             hash.update(bytes);
         };
-        let mut named = BTreeSet::new();
         for (name, bytes) in &self.policies {
-            add(name, bytes);
-            let text = std::str::from_utf8(bytes).unwrap_or_default();
-            // Any quoted text that is the name of a file beside the settings.
-            for quoted in text.split(['"', '\'']) {
-                let file = [".pem", ".json", ".jwk", ".jwks", ".crt", ".cer"].iter().any(|end| quoted.ends_with(end));
-                if file {
-                    named.insert(quoted);
-                }
-            }
+            add(name.as_bytes(), bytes);
         }
-        for name in named {
-            match self.named(Path::new(name)) {
+        for path in named {
+            // The same file as written in the policy, wherever the settings are.
+            let name = path.strip_prefix(&self.base).unwrap_or(path).as_os_str().as_encoded_bytes();
+            match self.named(path) {
                 Ok(bytes) => add(name, &bytes),
                 Err(_) => add(name, &[]),
             }
@@ -284,7 +303,7 @@ fn load(settings: &Settings, files: &Files, vault: &Vault, now: Time) -> Result<
         }
     }
     if complaints.is_empty() {
-        Ok(PolicySet { digest: files.digest().into(), partners, index })
+        Ok(PolicySet { digest: files.attempt().digest.into(), partners, index })
     } else {
         Err(Error(complaints))
     }

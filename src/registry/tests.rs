@@ -116,6 +116,29 @@ fn a_file_that_a_policy_names_is_read_and_its_change_is_a_change() {
 }
 
 #[test]
+fn a_named_file_counts_whatever_its_ending() {
+    let place = Place::new();
+    let jwt =
+        "jwt = { issuer = \"https://id.example\", audience = \"x\", algorithms = [\"EdDSA\"], jwks = \"key's set\" }\n";
+    place.write("a.toml", &policy("a", 1).replace("[[inbound]]", &format!("{jwt}[[inbound]]")));
+    let key = |x: &str| format!("{{\"keys\":[{{\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\"{x}\"}}]}}");
+    let file = place.0.path().join("key's set");
+    fs::write(&file, key("11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo")).unwrap();
+    let registry = place.open().unwrap();
+    fs::write(&file, key("O2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik")).unwrap();
+    assert!(matches!(registry.reload(), Ok(Reload::Changed(_))));
+    assert!(matches!(registry.reload(), Ok(Reload::Unchanged)));
+}
+
+#[test]
+fn what_an_editor_leaves_beside_a_policy_is_no_policy() {
+    let place = Place::new();
+    place.write("a.toml", &policy("a", 1));
+    place.write(".#a.toml", "someone@host.1234");
+    assert_eq!(place.open().unwrap().current().partners.len(), 1);
+}
+
+#[test]
 fn two_partners_with_one_key_or_one_host_do_not_load() {
     for twin in [policy("b", 1), policy("b", 2).replace("b.internal", "a.internal")] {
         let place = Place::new();

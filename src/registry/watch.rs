@@ -1,6 +1,6 @@
 //! Notices that the policies changed.
 //!
-//! Watches the folder and not the files, because editors and Kubernetes rename; waits until it is quiet; leaves it to
+//! Watches the folder and not the files, because editors and Kubernetes rename, and looks by itself every half minute; waits until it is quiet; leaves it to
 //! [`Registry::reload`] to find out whether anything really changed. Start at [`watch`].
 
 use std::path::Path;
@@ -19,6 +19,10 @@ const QUIET: Duration = Duration::from_millis(200);
 
 /// How long at most a folder that is never quiet puts off the reading.
 const QUIET_MAX: Duration = Duration::from_secs(2);
+
+/// How often the files are compared although nobody gave notice: the authorities and key sets that policies name lie in other
+/// folders, and a notice can be lost.
+const LOOK: Duration = Duration::from_secs(30);
 
 /// Ends the watching when dropped.
 #[derive(Debug)]
@@ -42,11 +46,14 @@ pub fn watch(
     // One place: whatever comes while one notice waits is covered by it.
     let (notice, mut noticed) = mpsc::channel::<()>(1);
     let watcher = watcher(&registry.settings.folder, notice.clone());
+    // Whatever changed between the first reading and now.
+    let _ = notice.try_send(());
     let task = tokio::spawn(async move {
         // Keeps the channel open where there is no watcher.
         let _notice = notice;
         let mut told: Option<Arc<Error>> = None;
-        while noticed.recv().await.is_some() {
+        // A look without a notice is a notice; the channel does not close.
+        while !matches!(tokio::time::timeout(LOOK, noticed.recv()).await, Ok(None)) {
             let _ = tokio::time::timeout(QUIET_MAX, async {
                 while tokio::time::timeout(QUIET, noticed.recv()).await.is_ok() {}
             })
@@ -63,7 +70,12 @@ pub fn watch(
                     }
                     told = Some(error);
                 }
-                Ok(Ok(Reload::Unchanged)) | Err(_) => {}
+                Ok(Ok(Reload::Unchanged)) => {}
+                Err(cause) => tracing::error!(
+                    target: "tidegate",
+                    panicked = cause.is_panic(),
+                    "reading the policies was cut off: the old ones stay in force"
+                ),
             }
         }
     });
