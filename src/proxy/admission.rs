@@ -210,11 +210,12 @@ fn by_token(snapshot: &Snapshot, head: &Parts, now: Time) -> Result<Option<usize
     }
     let Some(value) = head.headers.get(header::AUTHORIZATION) else { return Ok(None) };
     let token = value.to_str().ok().and_then(bearer).ok_or(Refusal::CredentialWrong)?;
-    let issuer = jwt::claimed_issuer(token).ok_or(Refusal::CredentialWrong)?;
+    let claimed = jwt::Claimed::read(token).ok_or(Refusal::CredentialWrong)?;
+    let issuer = claimed.issuer().ok_or(Refusal::CredentialWrong)?;
     let mut named = None;
-    for number in snapshot.set.index.issuer(&issuer) {
+    for number in snapshot.set.index.issuer(issuer) {
         let verifier = snapshot.set.partners.get(*number).and_then(|partner| partner.jwt.as_ref());
-        if verifier.is_some_and(|verifier| verifier.verify(token, now)) {
+        if verifier.is_some_and(|verifier| verifier.verify(token, &claimed, now)) {
             if named.is_some() {
                 return Err(Refusal::CredentialsDisagree);
             }

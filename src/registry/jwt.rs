@@ -76,9 +76,13 @@ impl Verifier {
         Ok(Self { settings, algorithms, keys })
     }
 
-    /// Whether the token is this partner's and valid now.
+    /// Whether the token is this partner's and valid now. `claimed`: what [`Claimed::read`] read from it.
     #[must_use]
-    pub fn verify(&self, token: &str, now: Time) -> bool {
+    pub fn verify(&self, token: &str, claimed: &Claimed, now: Time) -> bool {
+        // A signature is dear to check, and many partners may have one issuer: only what claims to be this one's is checked.
+        if !self.claims(&claimed.0, now) {
+            return false;
+        }
         let Ok(header) = jsonwebtoken::decode_header(token) else { return false };
         // An extension that we must understand (RFC 7515, section 4.1.11): we understand none.
         if token.len() > TOKEN_BYTES_MAX || header.crit.is_some() || !self.algorithms.contains(&header.alg) {
@@ -122,12 +126,23 @@ impl Verifier {
     }
 }
 
-/// Whose token this says it is, unverified: only to find out which partners' keys to try.
-#[must_use]
-pub fn claimed_issuer(token: &str) -> Option<String> {
-    if token.len() > TOKEN_BYTES_MAX {
-        return None;
+/// What a token says of itself, unverified: only to find out which partners' keys to try.
+#[derive(Debug)]
+pub struct Claimed(Map<String, Value>);
+
+impl Claimed {
+    /// `None`: it cannot be read, or is too long to be looked at.
+    #[must_use]
+    pub fn read(token: &str) -> Option<Self> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return None;
+        }
+        jsonwebtoken::dangerous::insecure_decode_claims(token).ok().map(Self)
     }
-    let claims: Map<String, Value> = jsonwebtoken::dangerous::insecure_decode_claims(token).ok()?;
-    claims.get("iss").and_then(Value::as_str).map(str::to_owned)
+
+    /// Whose token it says it is.
+    #[must_use]
+    pub fn issuer(&self) -> Option<&str> {
+        self.0.get("iss").and_then(Value::as_str)
+    }
 }

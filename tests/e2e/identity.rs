@@ -145,6 +145,25 @@ async fn a_token_names_its_partner() {
 }
 
 #[tokio::test]
+async fn partners_of_one_issuer_are_told_apart_by_their_claims() {
+    let upstream = Upstream::json(SMALL_BODY).start().await;
+    let policy =
+        |id: &str| Policy::of(id, SMALL).identify(&JWT.replace("azp = \"parcelo\"", &format!("azp = \"{id}\"")));
+    let builder = ["admira", "brevo"].into_iter().fold(Tidegate::with(policy("parcelo")), |b, id| b.and(policy(id)));
+    let tidegate = builder.upstream("orders", &upstream).at("2026-06-01T00:00:00Z").start().await;
+    let token = |azp: &str| json!({"iss": "https://id.parcelo.example", "aud": "orders", "azp": azp, "exp": NOW + 300});
+    let partner = tidegate.partner("parcelo").without_key();
+    for id in ["parcelo", "admira", "brevo"] {
+        check(&partner.clone().bearer(&pki::TOKENS.token(&token(id))), Ok(())).await;
+        assert_eq!(tidegate.record().last().unwrap()["partner"], id);
+        let forged = partner.clone().bearer(&pki::FORGED_TOKENS.token(&token(id)));
+        check(&forged, Err((401, "credential_wrong"))).await;
+    }
+    let nobody = partner.clone().bearer(&pki::TOKENS.token(&token("nobody")));
+    check(&nobody, Err((401, "credential_wrong"))).await;
+}
+
+#[tokio::test]
 async fn a_token_expires_while_the_proxy_runs() {
     let tidegate = proxy(JWT).await;
     let claims = json!({
