@@ -225,6 +225,9 @@ impl Exchange {
             );
         }
         match (outcome, self.status) {
+            (Outcome::Delivered, _) if code.is_some() => {
+                line!(info, "exchange delivered, its request refused half-way")
+            }
             (Outcome::Delivered, _) => line!(debug, "exchange delivered"),
             (Outcome::Abandoned, _) => line!(info, "exchange abandoned"),
             (Outcome::Cut, _) => line!(warn, "exchange cut"),
@@ -252,6 +255,9 @@ impl Exchange {
 impl Drop for Exchange {
     /// An exchange whose task was cut: by the end of a drain, or by a fault of ours.
     fn drop(&mut self) {
+        // What it was about to disclose may have left or not, and how much of it is not known: the record stays open, which
+        // says just that.
+        self.receipt = None;
         self.end(if self.answered || self.part_sent { Outcome::Cut } else { Outcome::Abandoned });
     }
 }

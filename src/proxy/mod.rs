@@ -279,6 +279,12 @@ impl Proxy {
             if Leg::Request.discloses(exchange.direction) {
                 exchange.close(if whole { Outcome::Delivered } else { Outcome::Cut });
             }
+            if let Some(fault) = pump.fault() {
+                // Whatever came of an answer to half a request: its cause is what was wrong with that request.
+                let outcome = result.map_err(|_| fault.clone())?;
+                exchange.refusal = Some(fault.clone());
+                return Ok(outcome);
+            }
         }
         result
     }
@@ -380,7 +386,8 @@ impl Proxy {
                 exchange.status = status.as_u16();
                 exchange.answered = true;
                 let writer = answer.stream(status, headers);
-                let streamed = stream(&mut passage, first, writer, self.bodies.idle, |_| {}).await;
+                let streamed = stream(&mut passage, first, writer, self.bodies.idle, Ok(Outcome::Abandoned), |_| {});
+                let streamed = streamed.await;
                 passage.tell(&mut exchange.response);
                 streamed
             }

@@ -6,6 +6,7 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
@@ -19,11 +20,18 @@ use super::upstream::{Answered, Upstream};
 
 /// Hands on the rest of a request's body while the answer is waited for.
 pub struct Pump {
-    task: JoinHandle<(Passage, Result<Outcome, Refusal>)>,
+    task: JoinHandle<End>,
+    /// Dropped to have the task end at its next pause. It is not aborted then: it alone knows what left.
+    go_on: Option<oneshot::Sender<()>>,
     /// Why the request was broken off: known before the other side can notice, so that our fault is not taken for its own.
     fault: Arc<OnceLock<Refusal>>,
-    ended: Option<(Passage, Result<Outcome, Refusal>)>,
+    /// Whether the task's end was waited for. A task must not be waited for twice, even if it gave nothing.
+    joined: bool,
+    ended: Option<End>,
 }
+
+/// What the task gives back, however it ends.
+type End = (Passage, Result<Outcome, Refusal>);
 
 impl Drop for Pump {
     fn drop(&mut self) {
@@ -37,12 +45,17 @@ impl Pump {
     pub fn start(mut passage: Passage, first: Released, writer: Writer, idle: Duration) -> Self {
         let fault = Arc::new(OnceLock::new());
         let tell = Arc::clone(&fault);
+        let (go_on, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
             let tell = |refusal: &Refusal| drop(tell.set(refusal.clone()));
-            let result = stream(&mut passage, first, writer, idle, tell).await;
+            let result = tokio::select! {
+                biased;
+                result = stream(&mut passage, first, writer, idle, Err(Refusal::UpstreamSlow), tell) => result,
+                _ = stopped => Ok(Outcome::Cut),
+            };
             (passage, result)
         });
-        Self { task, fault, ended: None }
+        Self { task, go_on: Some(go_on), fault, joined: false, ended: None }
     }
 
     /// Waits for the answer to the request that `sending` sends, which has its time from the moment when the request is whole.
@@ -55,9 +68,14 @@ impl Pump {
         let answered = tokio::select! {
             biased;
             answered = &mut sending => answered,
-            ended = &mut self.task => {
+            ended = &mut self.task, if !self.joined => {
+                self.joined = true;
                 self.ended = ended.ok();
-                timeout(upstream.response(), sending).await.unwrap_or(Err(Refusal::UpstreamSlow))
+                match &self.ended {
+                    // A request that will never be whole has no answer worth waiting for.
+                    Some((_, Err(refusal))) => Err(refusal.clone()),
+                    _ => timeout(upstream.response(), sending).await.unwrap_or(Err(Refusal::UpstreamSlow)),
+                }
             }
         };
         answered.map_err(|refusal| self.fault.get().cloned().unwrap_or(refusal))
@@ -65,36 +83,43 @@ impl Pump {
 
     /// Ends it. True if everything had been handed on.
     pub async fn stop(&mut self, facts: &mut Facts) -> bool {
-        if self.ended.is_none() {
-            if !self.task.is_finished() {
-                self.task.abort();
-            }
+        drop(self.go_on.take());
+        if !self.joined {
             self.ended = (&mut self.task).await.ok();
+            self.joined = true;
         }
         let Some((passage, result)) = &self.ended else { return false };
         passage.tell(facts);
         matches!(result, Ok(Outcome::Delivered))
     }
+
+    /// What was wrong with the caller's side of the request, if that is why it was broken off.
+    #[must_use]
+    pub fn fault(&self) -> Option<&Refusal> {
+        self.fault.get().filter(|refusal| **refusal != Refusal::UpstreamSlow)
+    }
 }
 
 /// Hands on a body window by window. An error, or a receiver that has gone or takes nothing for `idle`, leaves it visibly
-/// broken off. `on_fault` hears of an error before the receiver can.
+/// broken off. `stalled`: what the last of these is. `on_fault` hears of an error before the receiver can.
 ///
 /// # Errors
-/// Whatever is wrong with the rest of the body.
+/// Whatever is wrong with the rest of the body; `stalled`, if it is one.
 pub async fn stream(
     passage: &mut Passage,
     first: Released,
     mut writer: Writer,
     idle: Duration,
+    stalled: Result<Outcome, Refusal>,
     on_fault: impl FnOnce(&Refusal),
 ) -> Result<Outcome, Refusal> {
     let mut next = Some(first);
     while let Some(released) = next {
         // Whoever takes nothing must not be able to hold us for ever.
-        let written = timeout(idle, writer.write(released.into_bytes())).await;
-        if !matches!(written, Ok(Ok(()))) {
-            return Ok(Outcome::Abandoned);
+        match timeout(idle, writer.write(released.into_bytes())).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => return Ok(Outcome::Abandoned),
+            Err(_) => return stalled.inspect_err(on_fault),
         }
         next = match passage.next().await {
             Ok(next) => next,
@@ -104,6 +129,9 @@ pub async fn stream(
             }
         };
     }
-    let taken = timeout(idle, writer.finish()).await;
-    Ok(if matches!(taken, Ok(Ok(()))) { Outcome::Delivered } else { Outcome::Abandoned })
+    match timeout(idle, writer.finish()).await {
+        Ok(Ok(())) => Ok(Outcome::Delivered),
+        Ok(Err(_)) => Ok(Outcome::Abandoned),
+        Err(_) => stalled.inspect_err(on_fault),
+    }
 }

@@ -25,4 +25,5 @@ mod protocol;
 mod reload;
 mod requests;
 mod samples;
+mod streams;
 mod tokens;
