@@ -337,6 +337,12 @@ impl<'a> HeadCrossing<'a> {
         Ok(())
     }
 
+    /// Tokens that came up where they are not turned back, so far: a refusal does not make them less of an alarm.
+    #[must_use]
+    pub fn foreign(&self) -> u64 {
+        self.released.foreign
+    }
+
     /// Everything has been looked at.
     ///
     /// # Errors
@@ -381,7 +387,10 @@ impl<'a> HeadCrossing<'a> {
                 self.released.unfit += 1;
                 Crossed::Gone
             }
-            Applied::Refuse { foreign: _ } => return Err(self.failed(pick)),
+            Applied::Refuse { foreign } => {
+                self.released.foreign += u64::from(foreign);
+                return Err(self.failed(pick));
+            }
         })
     }
 

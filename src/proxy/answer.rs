@@ -60,7 +60,9 @@ impl Answer {
 
     fn response(&self, status: StatusCode, mut headers: HeaderMap, body: Outgoing) -> Response<Outgoing> {
         let mut body = body;
-        if let Some(coding) = self.coding.as_ref().and_then(|accepted| coding::negotiate(Some(accepted)))
+        // HTTP/1.0 knows neither the codings' negotiation nor the framing of a coded stream.
+        if self.version >= Version::HTTP_11
+            && let Some(coding) = self.coding.as_ref().and_then(|accepted| coding::negotiate(Some(accepted)))
             && !http_body::Body::is_end_stream(&body)
         {
             body = body.coded(coding);

@@ -44,7 +44,7 @@ use crate::telemetry::meters::RouteMetrics;
 use crate::verdict::{Outcome, Refusal};
 use admission::Admitted;
 use answer::Answer;
-use exchange::{Exchange, Ids};
+use exchange::{Exchange, Facts, Ids};
 use limits::Limits;
 use passage::{Collected, Passage};
 use pump::{Pump, stream};
@@ -211,7 +211,7 @@ impl Proxy {
         let leg = &route.request;
         let discloses = Leg::Request.discloses(exchange.direction);
         let mut passage = self.passage(body, &head.headers, leg, admitted, self.bodies.idle, exchange.now)?;
-        let released = request_head(exchange.direction, snapshot, admitted, head, exchange.now)?;
+        let released = request_head(exchange, snapshot, admitted, head)?;
         exchange.request.beside(&released);
         let collected = passage.collect().await.inspect_err(|_| passage.tell(&mut exchange.request))?;
         let (target, mut headers) = released.into_parts();
@@ -327,8 +327,12 @@ impl Proxy {
             self.passage(body, &head.headers, leg, admitted, admitted.route.upstream.idle(), exchange.now)?
         };
         let mut crossing = HeadCrossing::new(leg, exchange.now);
-        crossing.headers(&head.headers, &[], headers::default_response)?;
-        let released = if asked.method == Method::HEAD { crossing.finish_unread() } else { crossing.finish()? };
+        let crossed = crossing.headers(&head.headers, &[], headers::default_response);
+        let released = if asked.method == Method::HEAD && crossed.is_ok() {
+            crossing.finish_unread()
+        } else {
+            finish_head(crossing, crossed, &mut exchange.response)?
+        };
         exchange.response.beside(&released);
         let collected = if asked.method == Method::HEAD {
             // There is no body in which a rule could miss anything.
@@ -432,20 +436,32 @@ impl Proxy {
 
 /// What stands beside the request's body.
 fn request_head(
-    direction: Direction,
+    exchange: &mut Exchange,
     snapshot: &Snapshot,
     admitted: &Admitted,
     head: &Parts,
-    now: Time,
 ) -> Result<ReleasedHead, Refusal> {
     let route = &admitted.route.route;
-    let mut crossing = HeadCrossing::new(&route.request, now);
-    let outbound = direction == Direction::Outbound;
-    crossing.path(&route.path, &admitted.captures, outbound)?;
-    crossing.query(&admitted.query)?;
+    let mut crossing = HeadCrossing::new(&route.request, exchange.now);
+    let outbound = exchange.direction == Direction::Outbound;
     let exclude = if outbound { &[][..] } else { &snapshot.credentials };
-    crossing.headers(&head.headers, exclude, |name, value| headers::default_request(name, value, outbound))?;
-    crossing.finish()
+    let mut cross = || {
+        crossing.path(&route.path, &admitted.captures, outbound)?;
+        crossing.query(&admitted.query)?;
+        crossing.headers(&head.headers, exclude, |name, value| headers::default_request(name, value, outbound))
+    };
+    let crossed = cross();
+    finish_head(crossing, crossed, &mut exchange.request)
+}
+
+/// Ends a head's crossing. A refusal leaves no released head to tell of the foreign tokens that came up in it.
+fn finish_head(
+    crossing: HeadCrossing<'_>,
+    crossed: Result<(), Refusal>,
+    facts: &mut Facts,
+) -> Result<ReleasedHead, Refusal> {
+    let foreign = crossing.foreign();
+    crossed.and_then(|()| crossing.finish()).inspect_err(|_| facts.foreign += foreign)
 }
 
 /// A request that was sent, its answer, and what may still be on its way.

@@ -122,6 +122,9 @@ async fn a_coding_that_is_known_is_undone_and_done_again() {
     let tidegate = Tidegate::with(Policy::of("parcelo", SMALL)).upstream("orders", &upstream).start().await;
     let plain = tidegate.partner("parcelo").get("/v1/small").await;
     assert_eq!((plain.header("content-encoding"), plain.json()), ("", json!({"open": "yes"})));
+    let old = "GET /v1/small HTTP/1.0\r\nhost: localhost\r\naccept-encoding: gzip\r\n@auth@\r\n";
+    let old = tidegate.partner("parcelo").raw(old).await;
+    assert!(old.contains(" 200 ") && !old.contains("content-encoding"), "{old}");
     let packed = tidegate.partner("parcelo").header("accept-encoding", "gzip").get("/v1/small").await;
     if packed.header("content-encoding") == "gzip" {
         let mut decoder = async_compression::tokio::write::GzipDecoder::new(Vec::new());

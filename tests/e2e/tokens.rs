@@ -2,9 +2,9 @@
 
 use serde_json::json;
 
-use super::harness::Tidegate;
 use super::harness::policy::Policy;
 use super::harness::upstream::Upstream;
+use super::harness::{Tidegate, until};
 use super::samples::{COURIER, NETWORK, ORDER};
 
 async fn two_partners(upstream: &Upstream) -> Tidegate {
@@ -39,6 +39,9 @@ async fn a_token_of_another_partner_is_not_turned_back() {
     let own = format!("/v1/orders/{}/events", network["id"].as_str().unwrap());
     let reply = tidegate.partner("admira").post(&stolen, r#"{"event":"seen"}"#).await;
     assert_eq!(reply.refusal(), (422, "token_not_accepted".to_owned()));
+    let exchange = reply.header("tidegate-exchange").to_owned();
+    let alarm = |line: &str| line.contains(&exchange) && line.contains("foreign tokens came up");
+    assert!(until(async || tidegate.logs().lines().any(alarm)).await, "a refusal is no less of an alarm");
     // In the body.
     let body = json!({"customer_ref": courier["customer"]["id"]}).to_string();
     let reply = tidegate.partner("admira").post(&own, &body).await;
