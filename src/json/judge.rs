@@ -65,36 +65,20 @@ impl Walker {
         Ok(())
     }
 
-    /// A line for the leaf that ends at `end`.
-    pub(super) fn trace_leaf(&mut self, program: &Program, buf: &[u8], mode: Mode, end: usize) {
-        let raw = buf.get(self.value..end).unwrap_or_default();
-        if matches!(raw.first(), Some(b'{' | b'[')) {
-            // Its line stands already.
-            return;
-        }
-        let Some(trace) = &mut self.trace else { return };
-        let (by, put) = (trace.decided.take(), trace.put.take());
-        let outcome = match mode {
-            Mode::Keep => TraceOutcome::Kept,
-            Mode::Gone => self.outcome_of(program, by),
-            _ => TraceOutcome::Dropped,
+    /// A line for a place whose fate is known at its first byte.
+    pub(super) fn trace_begun(&mut self, program: &Program, by: Option<u32>, first: u8, mode: Mode) {
+        let verb = by.and_then(|by| program.selections.get(by as usize)).map(|s| &s.verb);
+        let outcome = match (mode, verb) {
+            // The judge has yet to say.
+            (Mode::Hold { .. } | Mode::Probe, _) => return,
+            (Mode::Keep, _) => TraceOutcome::Kept,
+            (Mode::Drop, _) => TraceOutcome::Dropped,
+            (Mode::Gone, Some(Verb::Replace(_))) => TraceOutcome::Replaced,
+            (Mode::Gone, _) => TraceOutcome::Null,
         };
-        let line = Line { kind: kind_of(raw), by, outcome, put };
+        let put = by.filter(|_| mode == Mode::Gone).map(|by| program.constant(by).to_vec());
         if let Some(trace) = &mut self.trace {
-            trace.leaf(&self.stack, &self.top, line);
-        }
-    }
-
-    pub(super) fn trace_line(&mut self, by: Option<u32>, outcome: TraceOutcome, put: Option<Vec<u8>>) {
-        if let Some(trace) = &mut self.trace {
-            trace.leaf(&self.stack, &self.top, Line { kind: None, by, outcome, put });
-        }
-    }
-
-    pub(super) fn outcome_of(&self, program: &Program, by: Option<u32>) -> TraceOutcome {
-        match by.and_then(|by| program.selections.get(by as usize)).map(|s| &s.verb) {
-            Some(Verb::Replace(_)) => TraceOutcome::Replaced,
-            _ => TraceOutcome::Null,
+            trace.leaf(&self.stack, &self.top, Line { kind: kind_of(&[first]), by, outcome, put });
         }
     }
 }

@@ -11,7 +11,7 @@ use super::region::Region;
 use super::scan::{self, Bad, Digits, Token};
 use super::tally::{Ruled, add};
 use super::walk::{Flow, Frame, Input, Kind, Mode, Stage, Walker};
-use super::window::{Judge, Plan, TraceOutcome};
+use super::window::{Judge, Plan};
 
 /// States beside the cache have numbers from here: their level in `Tally::loose`.
 const LOOSE: StateId = 1 << 23;
@@ -37,42 +37,23 @@ impl Walker {
             }
         };
         match buf.get(pos) {
-            Some(b'"') => {
-                let mode = self.begin_leaf(program, edge, Ruled::Leaf, edge.leaf(), plan)?;
-                if self.trace.is_none()
-                    && matches!(mode, Mode::Keep | Mode::Drop | Mode::Gone)
-                    && let Token::Done(end) = scan::string(buf, pos + 1, false, &mut false)?
-                {
-                    self.end_leaf(mode, end, plan);
-                    return Ok(Flow::Go(end));
-                }
-                self.begin_skim(mode);
-                Ok(Flow::Go(pos))
-            }
-            Some(b'-' | b'0'..=b'9') => {
-                let mode = self.begin_leaf(program, edge, Ruled::Leaf, edge.leaf(), plan)?;
-                if self.trace.is_none()
-                    && matches!(mode, Mode::Keep | Mode::Drop | Mode::Gone)
-                    && let Token::Done(end) = scan::number(buf, pos, &mut Digits::Start)?
-                {
-                    self.end_leaf(mode, end, plan);
-                    return Ok(Flow::Go(end));
-                }
-                self.begin_skim(mode);
-                Ok(Flow::Go(pos))
-            }
-            Some(b't' | b'f') => {
-                let mode = self.begin_leaf(program, edge, Ruled::Leaf, edge.leaf(), plan)?;
-                self.begin_skim(mode);
-                Ok(Flow::Go(pos))
-            }
-            Some(b'n') => {
-                let mode = self.begin_leaf(program, edge, Ruled::Null, edge.null(), plan)?;
-                self.begin_skim(mode);
-                Ok(Flow::Go(pos))
-            }
             Some(b'{') => self.container(program, pos, edge, Kind::Object, plan),
             Some(b'[') => self.container(program, pos, edge, Kind::Array, plan),
+            Some(first @ (b'"' | b'-' | b'0'..=b'9' | b't' | b'f' | b'n')) => {
+                let mode = self.begin_leaf(program, edge, *first, plan)?;
+                let whole = match (mode, first) {
+                    (Mode::Hold { .. }, _) => Token::More(pos),
+                    (_, b'"') => scan::string(buf, pos + 1, false, &mut false)?,
+                    (_, b't' | b'f' | b'n') => scan::literal(buf, pos)?,
+                    _ => scan::number(buf, pos, &mut Digits::Start)?,
+                };
+                if let Token::Done(end) = whole {
+                    self.end_leaf(mode, end, plan);
+                    return Ok(Flow::Go(end));
+                }
+                self.begin_skim(mode);
+                Ok(Flow::Go(pos))
+            }
             _ => scan::bad(FaultKind::Syntax, pos),
         }
     }
@@ -183,36 +164,31 @@ impl Walker {
 
     /// Decides a leaf at its first byte.
     #[inline]
-    fn begin_leaf(
-        &mut self,
-        program: &Program,
-        edge: Edge,
-        ruled: Ruled,
-        fate: LeafFate,
-        plan: &mut Plan,
-    ) -> Result<Mode, Bad> {
+    fn begin_leaf(&mut self, program: &Program, edge: Edge, first: u8, plan: &mut Plan) -> Result<Mode, Bad> {
+        let (ruled, fate) = if first == b'n' { (Ruled::Null, edge.null()) } else { (Ruled::Leaf, edge.leaf()) };
         self.count(edge, ruled);
         let asks = self.trace.is_some() || matches!(fate, LeafFate::Put | LeafFate::Judge);
         let by = if asks { self.decider(program, edge, ruled) } else { None };
-        if let Some(trace) = &mut self.trace {
-            trace.decided = by;
-        }
-        match fate {
+        let mode = match fate {
             LeafFate::Keep => {
                 self.keep(plan);
-                Ok(Mode::Keep)
+                Mode::Keep
             }
-            LeafFate::Drop => Ok(Mode::Drop),
+            LeafFate::Drop => Mode::Drop,
             LeafFate::Put => {
                 self.put(program, by, plan);
-                Ok(Mode::Gone)
+                Mode::Gone
             }
             LeafFate::Judge => match by {
-                Some(selection) => Ok(Mode::Hold { selection }),
-                None => scan::bad(FaultKind::Rule, self.value),
+                Some(selection) => Mode::Hold { selection },
+                None => return scan::bad(FaultKind::Rule, self.value),
             },
-            LeafFate::Unlisted => scan::bad(FaultKind::Unlisted, self.value),
+            LeafFate::Unlisted => return scan::bad(FaultKind::Unlisted, self.value),
+        };
+        if self.trace.is_some() {
+            self.trace_begun(program, by, first, mode);
         }
+        Ok(mode)
     }
 
     /// The current item stays, so what waits around it does.
@@ -235,9 +211,6 @@ impl Walker {
         self.keep(plan);
         let constant = by.map_or(&b"null"[..], |by| program.constant(by));
         plan.put(self.value, constant);
-        if let Some(trace) = &mut self.trace {
-            trace.put = Some(constant.to_vec());
-        }
     }
 
     fn begin_skim(&mut self, mode: Mode) {
@@ -304,14 +277,13 @@ impl Walker {
                 return Ok(Flow::Go(pos));
             }
             ContainerFate::Remove => {
-                self.trace_line(by, TraceOutcome::Dropped, None);
+                self.trace_begun(program, by, b'{', Mode::Drop);
                 self.begin_skim(Mode::Drop);
                 return Ok(Flow::Go(pos));
             }
             ContainerFate::Put => {
                 self.put(program, by, plan);
-                let constant = self.trace.as_mut().and_then(|trace| trace.put.take());
-                self.trace_line(by, self.outcome_of(program, by), constant);
+                self.trace_begun(program, by, b'{', Mode::Gone);
                 self.begin_skim(Mode::Gone);
                 return Ok(Flow::Go(pos));
             }
@@ -382,12 +354,7 @@ impl Walker {
                 return Ok(Flow::Go(self.value));
             }
             Mode::Hold { selection } => self.judge(input.buf, end, selection, plan, judge)?,
-            mode => {
-                if self.trace.is_some() {
-                    self.trace_leaf(program, input.buf, mode, end);
-                }
-                self.end_leaf(mode, end, plan);
-            }
+            mode => self.end_leaf(mode, end, plan),
         }
         Ok(Flow::Go(end))
     }

@@ -15,10 +15,6 @@ pub(super) struct Trace {
     names: Vec<String>,
     /// The level of the outermost container that a plain walk would not look into.
     beyond: Option<usize>,
-    /// Who decided the leaf that is being skimmed.
-    pub(super) decided: Option<u32>,
-    /// The constant that took its place.
-    pub(super) put: Option<Vec<u8>>,
 }
 
 /// A line without its place.

@@ -130,7 +130,10 @@ pub fn run(program: &Arc<Program>, document: &[u8]) -> Ran {
             assert_eq!(cut, whole, "cut at {chunk}, eager {eager}: {}", String::from_utf8_lossy(document));
         }
     }
-    let (traced, _) = run_with(program, document, 5, true, true);
+    let (traced, lines) = run_with(program, document, 5, true, true);
+    if whole.out.is_ok() {
+        assert_eq!(lines, run_with(program, document, usize::MAX, true, true).1);
+    }
     match (&traced.out, &whole.out) {
         (Err(a), Err(b)) => assert_eq!((a.kind, a.offset), (b.kind, b.offset)),
         _ => assert_eq!(traced, whole, "traced: {}", String::from_utf8_lossy(document)),

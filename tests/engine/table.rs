@@ -1,8 +1,9 @@
 //! What the policy language says, a line each.
 
 use tidegate::json::automaton::Otherwise::{self, Drop, Keep, Refuse};
+use tidegate::json::window::TraceOutcome;
 
-use crate::harness::{program, run, said};
+use crate::harness::{program, run, run_with, said};
 
 #[track_caller]
 fn check(otherwise: Otherwise, rules: &[&str], cases: &[(&str, &str)]) {
@@ -321,4 +322,41 @@ fn counts_say_who_decided_and_matched_who_was_there() {
     assert_eq!(said.out.unwrap(), r#"{"a":{"b":1,"c":["<2>",null]},"e":[{"b":4}]}"#);
     assert_eq!(said.counts, [1, 1, 1, 1, 0]);
     assert_eq!(said.matched, [1, 1, 1, 2, 0]);
+}
+
+#[test]
+fn a_trace_has_a_line_for_each_leaf_and_for_what_goes_as_a_whole() {
+    let document =
+        r#"{"a":{"it's":1,"x":null},"b":["s",true,{"z":[]}],"c":{"d":1},"e":{"f":"pass"},"g":{"h":2},"i":[3]}"#;
+    let rules = ["whole $.a", "mask $.b", "drop $.c", "mask $.e", "put:[7] $.g", "null $.i[0]"];
+    let (ran, lines) = run_with(&program(Drop, &rules), document.as_bytes(), 4, true, true);
+    assert_eq!(
+        ran.out.unwrap(),
+        r#"{"a":{"it's":1,"x":null},"b":["<s>","<true>"],"e":{"f":"pass"},"g":[7],"i":[null]}"#
+    );
+    let said: Vec<String> = (lines.iter())
+        .map(|line| {
+            let put = line.put.as_ref().map(|put| String::from_utf8(put.clone()).unwrap());
+            let by = line.selection.map_or("-", |by| rules[by]);
+            format!("{} {:?} {:?} by {by} {}", line.location, line.kind, line.outcome, put.unwrap_or_default())
+        })
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "$['a']['it\\'s'] Some(Number) Kept by whole $.a ",
+            "$['a']['x'] None Kept by whole $.a ",
+            "$['b'][0] Some(String) Transformed by mask $.b \"<s>\"",
+            "$['b'][1] Some(True) Transformed by mask $.b \"<true>\"",
+            "$['b'][2]['z'] None Dropped by - ",
+            "$['c'] None Dropped by drop $.c ",
+            "$['e']['f'] Some(String) Kept by mask $.e ",
+            "$['g'] None Replaced by put:[7] $.g [7]",
+            "$['i'][0] Some(Number) Null by null $.i[0] null",
+        ]
+    );
+    let (_, lines) = run_with(&program(Drop, &["keep $.a"]), br#"{"a":1,"u":{"v":[2]}}"#, 4, true, true);
+    let lines: Vec<_> = lines.into_iter().map(|line| (line.location, line.outcome)).collect();
+    let expected = [("$['a']", TraceOutcome::Kept), ("$['u']['v'][0]", TraceOutcome::Dropped)];
+    assert_eq!(lines, expected.map(|(location, outcome)| (location.to_owned(), outcome)));
 }
