@@ -191,3 +191,22 @@ fn a_program_beyond_the_bounds_is_not_made_and_the_dear_rules_are_named() {
     let Err(ProgramError::TooComplex { selections }) = make(&rules) else { panic!("made") };
     assert_eq!(selections.first(), Some(&1112));
 }
+
+#[test]
+fn a_fresh_program_serves_many_threads_at_once() {
+    let rules = ["keep $..a.b", "mask $.*[1:].c", "drop $..d", "keep $[?@.e].f", "whole $.g[-1]"];
+    let names = ["a", "b", "c", "d", "e", "f", "g"];
+    let value =
+        |n: usize| format!("{{\"{}\":{{\"{}\":[{n},{{\"c\":1}}]}},\"e\":0,\"f\":1}}", names[n % 7], names[n / 7 % 7]);
+    let document = format!("[{}]", (0..200).map(value).collect::<Vec<_>>().join(","));
+    for _ in 0..5 {
+        let program = program(Drop, &rules);
+        let said: Vec<_> = std::thread::scope(|scope| {
+            let run = || run_with(&program, document.as_bytes(), 100, true, false).0;
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(run)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        assert!(said[0].out.is_ok());
+        assert!(said.iter().all(|other| *other == said[0]));
+    }
+}
