@@ -32,6 +32,26 @@ async fn the_admin_listener_tells_how_it_is() {
 }
 
 #[tokio::test]
+async fn the_leak_trap_looks_at_log_record_keys_and_metrics() {
+    let upstream = Upstream::json(SMALL_BODY).start().await;
+    let tidegate = Tidegate::with(Policy::of("parcelo", SMALL)).upstream("orders", &upstream).start().await;
+    tidegate.ground().disarm();
+    assert!(tidegate.ground().findings().is_empty());
+    let secret = upstream.canary("secret");
+    tracing::debug!(target: "tidegate", "a slip: {}", secret.to_uppercase());
+    for part in ["record", "keys"] {
+        let file = tidegate.ground().folder.path().join(part).join("slip");
+        std::fs::write(file, data_encoding::BASE64.encode(format!("a slip: {secret}").as_bytes())).unwrap();
+    }
+    tidegate.ground().trap.show("metrics", format!("tidegate_slips{{label=\"{secret}\"}} 1").as_bytes());
+    let found = tidegate.ground().findings();
+    for (whom, disguise) in [("log", "plain"), ("record", "base64"), ("keys", "base64"), ("metrics", "plain")] {
+        let line = format!("`{whom}` was shown <secret> ({disguise})");
+        assert!(found.contains(&line), "{line} in {found:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_drain_lets_open_exchanges_end() {
     let (release, gate) = std::sync::mpsc::channel::<()>();
     // Only the first exchange waits; others may come before the drain begins.
