@@ -1,80 +1,127 @@
-//! The caller, waiting for its answer.
+//! The answer, put together from what was released, and what is left to do when its head is given.
 //!
-//! The one place where a response is put together from what was released. Start at [`Answer`].
+//! The one place where a response is made of a released head and body. Start at [`Answered`].
 
-use ::http::{HeaderMap, HeaderValue, Response, StatusCode, Version, header};
-use tokio::sync::oneshot;
+use std::time::Duration;
+
+use ::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::crossing::Released;
 use crate::http::body::{Outgoing, Writer};
 use crate::http::coding;
 use crate::http::problem::EXCHANGE_HEADER;
-use crate::ids::ExchangeId;
-use crate::verdict::Outcome;
+use crate::ids::{ExchangeId, Leg};
+use crate::verdict::{Outcome, Refusal};
 
-/// The caller, waiting.
-#[derive(Debug)]
-pub struct Answer {
-    give: Option<oneshot::Sender<Response<Outgoing>>>,
-    id: ExchangeId,
-    /// What codings the caller takes, while the answer may be coded.
-    pub coding: Option<HeaderValue>,
-    /// What the caller speaks.
-    pub version: Version,
+use super::admission::Admitted;
+use super::exchange::Exchange;
+use super::passage::Passage;
+use super::pump::{Pump, stream};
+
+/// An exchange of which the answer can be given.
+pub struct Answered {
+    /// What is known of it.
+    pub exchange: Exchange,
+    /// What the caller gets.
+    pub response: Response<Outgoing>,
+    /// What is still to come.
+    pub then: Then,
 }
 
-impl Answer {
-    /// Given once, through `give`.
-    #[must_use]
-    pub fn new(id: ExchangeId, version: Version, give: oneshot::Sender<Response<Outgoing>>) -> Self {
-        Self { give: Some(give), id, coding: None, version }
-    }
+/// What is still to come when the answer's head is given.
+pub enum Then {
+    /// Nothing: the answer is whole.
+    End(Outcome),
+    /// The rest of its body.
+    Rest(Box<Rest>),
+}
 
-    /// Whether the caller has gone.
-    #[must_use]
-    pub fn closed(&self) -> bool {
-        self.give.as_ref().is_none_or(oneshot::Sender::is_closed)
-    }
-
-    /// Gives this response.
-    pub fn give(&mut self, response: Response<Outgoing>) -> Outcome {
-        let given = self.give.take().is_some_and(|give| give.send(response).is_ok());
-        if given { Outcome::Delivered } else { Outcome::Abandoned }
-    }
-
-    /// Gives a whole body.
-    pub fn whole(&mut self, status: StatusCode, headers: HeaderMap, body: Released) -> Outcome {
-        let response = self.response(status, headers, Outgoing::full(body.into_bytes()));
-        // It was recorded as delivered before it was handed over, and from here on it is the connection's.
-        let _ = self.give(response);
-        Outcome::Delivered
-    }
-
-    /// Gives a body that is yet to be written.
-    pub fn stream(&mut self, status: StatusCode, headers: HeaderMap) -> Writer {
-        let (writer, body) = Outgoing::stream();
-        let response = self.response(status, headers, body);
-        let _ = self.give(response);
-        writer
-    }
-
-    fn response(&self, status: StatusCode, mut headers: HeaderMap, body: Outgoing) -> Response<Outgoing> {
-        let mut body = body;
-        // HTTP/1.0 knows neither the codings' negotiation nor the framing of a coded stream.
-        if self.version >= Version::HTTP_11
-            && let Some(coding) = self.coding.as_ref().and_then(|accepted| coding::negotiate(Some(accepted)))
-            && !http_body::Body::is_end_stream(&body)
-        {
-            body = body.coded(coding);
-            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
-            headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
+impl Answered {
+    /// Tells of the end, at once or when the rest of the body has been handed on by a task of its own, and gives the answer.
+    pub fn settle(self) -> Response<Outgoing> {
+        let Self { exchange, response, then } = self;
+        match then {
+            Then::End(outcome) => exchange.finish(outcome),
+            Then::Rest(rest) => drop(tokio::spawn(rest.hand_on(exchange))),
         }
-        if let Ok(id) = HeaderValue::from_bytes(&self.id.to_ascii()) {
-            headers.insert(EXCHANGE_HEADER, id);
-        }
-        let mut response = Response::new(body);
-        *response.status_mut() = status;
-        *response.headers_mut() = headers;
         response
     }
+}
+
+/// The rest of an answer's body, with all that has to last as long.
+pub struct Rest {
+    /// Where it comes from.
+    pub passage: Passage,
+    /// What has come of it.
+    pub first: Released,
+    /// Where it goes.
+    pub writer: Writer,
+    /// How long the receiver may take nothing.
+    pub idle: Duration,
+    /// What may still be on its way to upstream.
+    pub pump: Option<Pump>,
+    /// The partner's place among its exchanges.
+    pub admitted: Admitted,
+    /// Places in the process and among the connections.
+    pub places: [OwnedSemaphorePermit; 2],
+}
+
+impl Rest {
+    async fn hand_on(self: Box<Self>, mut exchange: Exchange) {
+        let Self { mut passage, first, writer, idle, pump, admitted, places } = *self;
+        let streamed = stream(&mut passage, first, writer, idle, Ok(Outcome::Abandoned), |_| {}).await;
+        passage.tell(&mut exchange.response);
+        let streamed = match pump {
+            Some(pump) => end(pump, &mut exchange, streamed).await,
+            None => streamed,
+        };
+        drop((admitted, places));
+        let outcome = streamed.unwrap_or_else(|refusal| {
+            exchange.refusal = Some(refusal);
+            Outcome::Cut
+        });
+        exchange.finish(outcome);
+    }
+}
+
+/// Ends the request that was still on its way when it was answered: whoever has answered in full wants no more of it.
+///
+/// # Errors
+/// What came of the answer, if that was an error: told as what was wrong with the request, if something was.
+pub async fn end<T>(mut pump: Pump, exchange: &mut Exchange, result: Result<T, Refusal>) -> Result<T, Refusal> {
+    let whole = pump.stop(&mut exchange.request).await;
+    if Leg::Request.discloses(exchange.direction) {
+        exchange.close(if whole { Outcome::Delivered } else { Outcome::Cut });
+    }
+    let Some(fault) = pump.fault() else { return result };
+    // Whatever came of an answer to half a request: its cause is what was wrong with that request.
+    let outcome = result.map_err(|_| fault.clone())?;
+    exchange.refusal = Some(fault.clone());
+    Ok(outcome)
+}
+
+/// A response of what was released. `coding`: what codings the caller takes, if its body may be coded.
+#[must_use]
+pub fn response(
+    exchange: ExchangeId,
+    status: StatusCode,
+    mut headers: HeaderMap,
+    mut body: Outgoing,
+    coding: Option<&HeaderValue>,
+) -> Response<Outgoing> {
+    if let Some(coding) = coding.and_then(|accepted| coding::negotiate(Some(accepted)))
+        && !http_body::Body::is_end_stream(&body)
+    {
+        body = body.coded(coding);
+        headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static(coding.as_str()));
+        headers.append(header::VARY, HeaderValue::from_static("accept-encoding"));
+    }
+    if let Ok(id) = HeaderValue::from_bytes(&exchange.to_ascii()) {
+        headers.insert(EXCHANGE_HEADER, id);
+    }
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    response
 }

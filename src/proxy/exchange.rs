@@ -58,7 +58,7 @@ pub struct Exchange {
     pub request: Facts,
     /// What the response leg did.
     pub response: Facts,
-    /// Whether an answer was begun.
+    /// Whether an answer was begun that is yet to be ended.
     pub answered: bool,
     /// Whether a part of the request went on before all of it had passed.
     pub part_sent: bool,

@@ -34,7 +34,7 @@ use crate::clock::{Clock, Time};
 use crate::crossing::bind::BoundLeg;
 use crate::crossing::head::HeadCrossing;
 use crate::crossing::{Released, head::ReleasedHead};
-use crate::http::body::{self, Outgoing};
+use crate::http::body::{self, Outgoing, Writer};
 use crate::http::listener::{Peer, Service};
 use crate::ids::{Direction, ExchangeId, Leg, UpstreamId};
 use crate::ledger::Ledger;
@@ -43,14 +43,14 @@ use crate::telemetry::Metrics;
 use crate::telemetry::meters::RouteMetrics;
 use crate::verdict::{Outcome, Refusal};
 use admission::Admitted;
-use answer::Answer;
+use answer::{Answered, Rest, Then};
 use exchange::{Exchange, Facts, Ids};
 use limits::Limits;
 use passage::{Collected, Passage};
-use pump::{Pump, stream};
+use pump::Pump;
 use snapshot::Snapshot;
 use tag::Tagger;
-use upstream::{Answered, Upstream};
+use upstream::Upstream;
 
 /// What our requests to partners say we are.
 const USER_AGENT: HeaderValue = HeaderValue::from_static("tidegate");
@@ -134,7 +134,11 @@ impl Proxy {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    /// One exchange. It runs in a task of its own, which a caller who hangs up cannot cut between release and record.
+    /// One exchange.
+    ///
+    /// A caller who hangs up cuts the task of its connection. Inbound that is no harm while the head of the answer has not been
+    /// given: the record comes last before it, and what comes after it has a task of its own. Outbound the record comes before
+    /// the partner's answer is waited for, so that there the whole exchange has a task of its own: what left is told in full.
     pub async fn handle(
         self: &Arc<Self>,
         peer: Arc<Peer>,
@@ -142,60 +146,70 @@ impl Proxy {
         request: Request<Incoming>,
     ) -> Response<Outgoing> {
         let id = self.ids.next(self.clock.now());
+        if direction == Direction::Inbound {
+            return self.run(id, &peer, direction, request).await.settle();
+        }
         let (give, given) = oneshot::channel();
         let proxy = Arc::clone(self);
-        tokio::spawn(async move { proxy.run(id, &peer, direction, request, give).await });
+        tokio::spawn(async move {
+            let mut answered = proxy.run(id, &peer, direction, request).await;
+            if give.is_closed()
+                && let Then::End(outcome @ Outcome::Delivered) = &mut answered.then
+            {
+                *outcome = Outcome::Abandoned;
+            }
+            let _ = give.send(answered.settle());
+        });
         given.await.unwrap_or_else(|_| refuse::broken(id))
     }
 
-    async fn run(
-        &self,
-        id: ExchangeId,
-        peer: &Peer,
-        direction: Direction,
-        request: Request<Incoming>,
-        give: oneshot::Sender<Response<Outgoing>>,
-    ) {
+    async fn run(&self, id: ExchangeId, peer: &Peer, direction: Direction, request: Request<Incoming>) -> Answered {
         let [inbound, outbound] = &self.nobody;
         let nobody = if direction == Direction::Inbound { inbound } else { outbound };
         let in_flight = self.metrics.begin();
         let mut exchange =
             Exchange::open(id, direction, self.clock.clone(), self.ledger.clone(), Arc::clone(nobody), in_flight);
-        let mut answer = Answer::new(id, request.version(), give);
-        let outcome = match self.exchange(&mut exchange, peer, request, &mut answer).await {
-            Ok(outcome) => outcome,
+        match self.exchange(&mut exchange, peer, request).await {
+            Ok((response, then)) => Answered { exchange, response, then },
             Err(refusal) => {
-                let outcome = if exchange.answered || exchange.part_sent { Outcome::Cut } else { Outcome::Refused };
-                if !exchange.answered {
-                    let response = refuse::problem(&refusal).into_response(id);
-                    exchange.status = response.status().as_u16();
-                    let _ = answer.give(response);
-                }
+                let response = refuse::problem(&refusal).into_response(id);
+                exchange.status = response.status().as_u16();
                 exchange.refusal = Some(refusal);
-                outcome
+                let outcome = if exchange.part_sent { Outcome::Cut } else { Outcome::Refused };
+                Answered { exchange, response, then: Then::End(outcome) }
             }
-        };
-        exchange.finish(outcome);
+        }
     }
 
-    /// The way of one exchange. An error after the answer was begun cuts it.
+    /// The way of one exchange, up to the head of its answer.
     async fn exchange(
         &self,
         exchange: &mut Exchange,
         peer: &Peer,
         request: Request<Incoming>,
-        answer: &mut Answer,
-    ) -> Result<Outcome, Refusal> {
+    ) -> Result<(Response<Outgoing>, Then), Refusal> {
         if self.draining.load(Ordering::Relaxed) {
             return Err(Refusal::Draining);
         }
-        let _place = self.places.try_acquire().map_err(|_| Refusal::Overloaded)?;
+        let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Refusal::Overloaded)?;
         let (head, body) = request.into_parts();
         let snapshot = self.live.load_full();
         let admitted = admission::admit(&snapshot, peer, &head, exchange.now, exchange)?;
-        let sent = self.forward(exchange, &snapshot, &admitted, &head, body).await?;
-        answer.coding = head.headers.get(header::ACCEPT_ENCODING).cloned();
-        self.answer(exchange, &admitted, &head, sent, answer).await
+        let Sent { upstream, pump } = self.forward(exchange, &snapshot, &admitted, &head, body).await?;
+        let reply = self.respond(exchange, &admitted, &head, upstream.response).await;
+        match (reply, pump) {
+            (Ok(Reply::Part { response, passage, first, writer }), pump) => {
+                let (idle, places) = (self.bodies.idle, [place, upstream.place]);
+                let rest = Rest { passage, first, writer, idle, pump, admitted, places };
+                Ok((response, Then::Rest(Box::new(rest))))
+            }
+            (Ok(Reply::Whole(response)), None) => Ok((response, Then::End(Outcome::Delivered))),
+            (Ok(Reply::Whole(response)), Some(pump)) => {
+                answer::end(pump, exchange, Ok((response, Then::End(Outcome::Delivered)))).await
+            }
+            (Err(refusal), Some(pump)) => answer::end(pump, exchange, Err(refusal)).await,
+            (Err(refusal), None) => Err(refusal),
+        }
     }
 
     /// The request's half: crosses, records where it discloses, sends.
@@ -233,7 +247,7 @@ impl Proxy {
                 passage.tell(&mut exchange.request);
                 let body = Outgoing::full(released.into_bytes());
                 let answered = upstream.send(method, &target, headers, body, Some(upstream.response())).await;
-                answered.map(|answered| Sent { answered, pump: None })
+                answered.map(|upstream| Sent { upstream, pump: None })
             }
             Collected::Part(first) => {
                 exchange.part_sent = true;
@@ -244,7 +258,7 @@ impl Proxy {
                     // What was handed on is told even so.
                     pump.stop(&mut exchange.request).await;
                 }
-                answered.map(|answered| Sent { answered, pump: Some(pump) })
+                answered.map(|upstream| Sent { upstream, pump: Some(pump) })
             }
         };
         match &sent {
@@ -260,44 +274,15 @@ impl Proxy {
         sent
     }
 
-    /// The response's half: crosses, records where it discloses, answers.
-    async fn answer(
-        &self,
-        exchange: &mut Exchange,
-        admitted: &Admitted,
-        asked: &Parts,
-        sent: Sent,
-        answer: &mut Answer,
-    ) -> Result<Outcome, Refusal> {
-        let Sent { answered: Answered { response, place }, pump } = sent;
-        let (head, body) = response.into_parts();
-        let result = self.respond(exchange, admitted, asked, head, body, answer).await;
-        drop(place);
-        if let Some(mut pump) = pump {
-            // Whoever has answered in full wants no more of the request.
-            let whole = pump.stop(&mut exchange.request).await;
-            if Leg::Request.discloses(exchange.direction) {
-                exchange.close(if whole { Outcome::Delivered } else { Outcome::Cut });
-            }
-            if let Some(fault) = pump.fault() {
-                // Whatever came of an answer to half a request: its cause is what was wrong with that request.
-                let outcome = result.map_err(|_| fault.clone())?;
-                exchange.refusal = Some(fault.clone());
-                return Ok(outcome);
-            }
-        }
-        result
-    }
-
+    /// The response's half: crosses, records where it discloses.
     async fn respond(
         &self,
         exchange: &mut Exchange,
         admitted: &Admitted,
         asked: &Parts,
-        head: response::Parts,
-        body: Incoming,
-        answer: &mut Answer,
-    ) -> Result<Outcome, Refusal> {
+        response: Response<Incoming>,
+    ) -> Result<Reply, Refusal> {
+        let (head, body) = response.into_parts();
         let route = &admitted.route.route;
         let discloses = Leg::Response.discloses(exchange.direction);
         let status = head.status;
@@ -316,7 +301,7 @@ impl Proxy {
                 exchange.response.error = true;
                 leg
             }
-            (None, true) => return self.answer_error(exchange, discloses, &head, answer).await,
+            (None, true) => return answer_error(exchange, discloses, &head).await,
             (_, false) => &route.response,
         };
         let bodyless =
@@ -348,12 +333,9 @@ impl Proxy {
         {
             headers.insert(header::CONTENT_TYPE, media);
         }
-        if answer.closed() {
-            // Nobody is there to receive: nothing is released, so there is nothing to record.
-            passage.tell(&mut exchange.response);
-            return Ok(Outcome::Abandoned);
-        }
-        answer.coding = answer.coding.take().filter(|_| passage.coded());
+        // HTTP/1.0 knows neither the codings' negotiation nor the framing of a coded stream.
+        let coded = passage.coded() && asked.version >= Version::HTTP_11;
+        let coding = asked.headers.get(header::ACCEPT_ENCODING).filter(|_| coded);
         match collected {
             Collected::Whole(body) => {
                 let mut status = status;
@@ -375,12 +357,12 @@ impl Proxy {
                     exchange.record_whole(status.as_u16()).await?;
                 }
                 exchange.status = status.as_u16();
-                exchange.answered = true;
-                Ok(answer.whole(status, headers, body))
+                let body = Outgoing::full(body.into_bytes());
+                Ok(Reply::Whole(answer::response(exchange.id, status, headers, body, coding)))
             }
             Collected::Part(first) => {
                 // A receiver that knows no framing but the end of the connection would take a part for the whole.
-                if answer.version < Version::HTTP_11 {
+                if asked.version < Version::HTTP_11 {
                     passage.tell(&mut exchange.response);
                     return Err(Refusal::BodyTooLarge { leg: Leg::Response });
                 }
@@ -389,33 +371,11 @@ impl Proxy {
                 }
                 exchange.status = status.as_u16();
                 exchange.answered = true;
-                let writer = answer.stream(status, headers);
-                let streamed = stream(&mut passage, first, writer, self.bodies.idle, Ok(Outcome::Abandoned), |_| {});
-                let streamed = streamed.await;
-                passage.tell(&mut exchange.response);
-                streamed
+                let (writer, body) = Outgoing::stream();
+                let response = answer::response(exchange.id, status, headers, body, coding);
+                Ok(Reply::Part { response, passage, first, writer })
             }
         }
-    }
-
-    /// An error status and nothing else of what upstream said.
-    async fn answer_error(
-        &self,
-        exchange: &mut Exchange,
-        discloses: bool,
-        head: &response::Parts,
-        answer: &mut Answer,
-    ) -> Result<Outcome, Refusal> {
-        if discloses {
-            exchange.record_whole(head.status.as_u16()).await?;
-        }
-        let retry = head.headers.get(header::RETRY_AFTER).and_then(headers::retry_seconds);
-        let allow = head.headers.get(header::ALLOW);
-        let allow = allow.filter(|value| headers::default_response(&header::ALLOW, value).is_some());
-        let allow = allow.and_then(|value| value.to_str().ok()).map(str::to_owned);
-        exchange.status = head.status.as_u16();
-        exchange.answered = true;
-        Ok(answer.give(refuse::error_status(head.status, retry, allow).into_response(exchange.id)))
     }
 
     fn passage(
@@ -432,6 +392,19 @@ impl Proxy {
         let bodies = body::Limits { body_bytes, idle, ..self.bodies };
         Passage::open(body, headers, leg, bodies, limits.atomic_bytes, now)
     }
+}
+
+/// An error status and nothing else of what upstream said.
+async fn answer_error(exchange: &mut Exchange, discloses: bool, head: &response::Parts) -> Result<Reply, Refusal> {
+    if discloses {
+        exchange.record_whole(head.status.as_u16()).await?;
+    }
+    let retry = head.headers.get(header::RETRY_AFTER).and_then(headers::retry_seconds);
+    let allow = head.headers.get(header::ALLOW);
+    let allow = allow.filter(|value| headers::default_response(&header::ALLOW, value).is_some());
+    let allow = allow.and_then(|value| value.to_str().ok()).map(str::to_owned);
+    exchange.status = head.status.as_u16();
+    Ok(Reply::Whole(refuse::error_status(head.status, retry, allow).into_response(exchange.id)))
 }
 
 /// What stands beside the request's body.
@@ -466,8 +439,16 @@ fn finish_head(
 
 /// A request that was sent, its answer, and what may still be on its way.
 struct Sent {
-    answered: Answered,
+    upstream: upstream::Answered,
     pump: Option<Pump>,
+}
+
+/// What the caller gets.
+enum Reply {
+    /// All of it.
+    Whole(Response<Outgoing>),
+    /// The head, and what has passed of a body that is to be written.
+    Part { response: Response<Outgoing>, passage: Passage, first: Released, writer: Writer },
 }
 
 /// The proxy as a listener's service: whom the listener faces decides who calls.
