@@ -403,3 +403,19 @@ async fn a_request_over_the_atomic_size_streams_and_its_late_fault_is_the_caller
         assert_eq!(record.last().unwrap()["outcome"], outcome, "{record:?}");
     }
 }
+
+#[tokio::test]
+async fn a_caller_that_goes_before_the_answer_is_sent_nothing_and_nothing_is_recorded() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (_, received) = tokio::sync::mpsc::unbounded_channel();
+    let silent = Upstream { address: listener.local_addr().unwrap(), received };
+    let house = House::with(&silent).await;
+    let mut caller = TcpStream::connect(house.app.address("partners").unwrap()).await.unwrap();
+    caller.write_all(b"GET /v1/orders/1 HTTP/1.1\r\nhost: a\r\nx-api-key: secret\r\n\r\n").await.unwrap();
+    let (mut upstream, _) = listener.accept().await.unwrap();
+    assert!(read_message(&mut upstream).await.starts_with("GET /base/v1/orders/1"));
+    drop(caller);
+    // The exchange goes with its caller, and the connection to upstream with the exchange.
+    assert_eq!(upstream.read(&mut [0; 1]).await.unwrap(), 0);
+    assert!(house.record().await.is_empty());
+}

@@ -64,7 +64,7 @@ pub type Tally = Vec<(RuleId, u64)>;
 pub struct Crossing {
     leg: Arc<BoundLeg>,
     /// Made with the first byte: most requests have no body. `None` too where the body passes unread.
-    rewriter: Option<Rewriter>,
+    rewriter: Option<Box<Rewriter>>,
     hand: Hand,
     out: Vec<u8>,
     bytes_in: u64,
@@ -109,7 +109,7 @@ impl Crossing {
             self.out.extend_from_slice(chunk);
             return Ok(());
         };
-        let rewriter = self.rewriter.get_or_insert_with(|| Rewriter::new(Arc::clone(program)));
+        let rewriter = self.rewriter.get_or_insert_with(|| Box::new(Rewriter::new(Arc::clone(program))));
         let fed = rewriter.feed(chunk, &mut Bench { leg: &self.leg, hand: &mut self.hand });
         self.settle(fed).await
     }
@@ -157,10 +157,12 @@ impl Crossing {
     #[must_use]
     pub fn tally(&self) -> Tally {
         let Some(rewriter) = &self.rewriter else { return Vec::new() };
-        let mut tally: Tally = Vec::new();
+        // One selection asks for each rule, so that no rule comes twice.
+        let decided = rewriter.counts().iter().filter(|count| **count > 0).count();
+        let mut tally = Tally::with_capacity(decided);
         for (asker, count) in self.leg.compiled.askers.iter().zip(rewriter.counts()) {
             if let (1.., Some(id)) = (*count, self.leg.rule_id(*asker)) {
-                add(&mut tally, id, *count);
+                tally.push((id.clone(), *count));
             }
         }
         tally

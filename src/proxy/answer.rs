@@ -52,7 +52,7 @@ impl Answered {
 /// The rest of an answer's body, with all that has to last as long.
 pub struct Rest {
     /// Where it comes from.
-    pub passage: Passage,
+    pub passage: Box<Passage>,
     /// What has come of it.
     pub first: Released,
     /// Where it goes.
@@ -60,7 +60,7 @@ pub struct Rest {
     /// How long the receiver may take nothing.
     pub idle: Duration,
     /// What may still be on its way to upstream.
-    pub pump: Option<Pump>,
+    pub pump: Option<Box<Pump>>,
     /// The partner's place among its exchanges.
     pub admitted: Admitted,
     /// Places in the process and among the connections.
@@ -89,7 +89,7 @@ impl Rest {
 ///
 /// # Errors
 /// What came of the answer, if that was an error: told as what was wrong with the request, if something was.
-pub async fn end<T>(mut pump: Pump, exchange: &mut Exchange, result: Result<T, Refusal>) -> Result<T, Refusal> {
+pub async fn end<T>(mut pump: Box<Pump>, exchange: &mut Exchange, result: Result<T, Refusal>) -> Result<T, Refusal> {
     let whole = pump.stop(&mut exchange.request).await;
     if Leg::Request.discloses(exchange.direction) {
         exchange.close(if whole { Outcome::Delivered } else { Outcome::Cut });

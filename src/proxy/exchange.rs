@@ -76,6 +76,7 @@ impl Exchange {
     #[must_use]
     pub fn open(
         id: ExchangeId,
+        now: Time,
         direction: Direction,
         clock: Clock,
         ledger: Ledger,
@@ -85,7 +86,7 @@ impl Exchange {
         Self {
             id,
             direction,
-            now: clock.now(),
+            now,
             partner: None,
             route: None,
             status: 0,

@@ -145,14 +145,15 @@ impl Proxy {
         direction: Direction,
         request: Request<Incoming>,
     ) -> Response<Outgoing> {
-        let id = self.ids.next(self.clock.now());
+        let now = self.clock.now();
+        let id = self.ids.next(now);
         if direction == Direction::Inbound {
-            return self.run(id, &peer, direction, request).await.settle();
+            return self.run(id, now, &peer, direction, request).await.settle();
         }
         let (give, given) = oneshot::channel();
         let proxy = Arc::clone(self);
         tokio::spawn(async move {
-            let mut answered = proxy.run(id, &peer, direction, request).await;
+            let mut answered = proxy.run(id, now, &peer, direction, request).await;
             if give.is_closed()
                 && let Then::End(outcome @ Outcome::Delivered) = &mut answered.then
             {
@@ -163,12 +164,19 @@ impl Proxy {
         given.await.unwrap_or_else(|_| refuse::broken(id))
     }
 
-    async fn run(&self, id: ExchangeId, peer: &Peer, direction: Direction, request: Request<Incoming>) -> Answered {
+    async fn run(
+        &self,
+        id: ExchangeId,
+        now: Time,
+        peer: &Peer,
+        direction: Direction,
+        request: Request<Incoming>,
+    ) -> Answered {
         let [inbound, outbound] = &self.nobody;
         let nobody = if direction == Direction::Inbound { inbound } else { outbound };
         let in_flight = self.metrics.begin();
         let mut exchange =
-            Exchange::open(id, direction, self.clock.clone(), self.ledger.clone(), Arc::clone(nobody), in_flight);
+            Exchange::open(id, now, direction, self.clock.clone(), self.ledger.clone(), Arc::clone(nobody), in_flight);
         match self.exchange(&mut exchange, peer, request).await {
             Ok((response, then)) => Answered { exchange, response, then },
             Err(refusal) => {
@@ -251,14 +259,8 @@ impl Proxy {
             }
             Collected::Part(first) => {
                 exchange.part_sent = true;
-                let (writer, body) = Outgoing::stream();
-                let mut pump = Pump::start(passage, first, writer, upstream.idle());
-                let answered = pump.send(upstream, upstream.send(method, &target, headers, body, None)).await;
-                if answered.is_err() {
-                    // What was handed on is told even so.
-                    pump.stop(&mut exchange.request).await;
-                }
-                answered.map(|upstream| Sent { upstream, pump: Some(pump) })
+                // In a box, because it is rare and large, and would make every exchange as large.
+                Box::pin(send_part(exchange, upstream, (method, &target, headers), passage, first)).await
             }
         };
         match &sent {
@@ -373,7 +375,7 @@ impl Proxy {
                 exchange.answered = true;
                 let (writer, body) = Outgoing::stream();
                 let response = answer::response(exchange.id, status, headers, body, coding);
-                Ok(Reply::Part { response, passage, first, writer })
+                Ok(Reply::Part { response, passage: Box::new(passage), first, writer })
             }
         }
     }
@@ -392,6 +394,24 @@ impl Proxy {
         let bodies = body::Limits { body_bytes, idle, ..self.bodies };
         Passage::open(body, headers, leg, bodies, limits.atomic_bytes, now)
     }
+}
+
+/// Sends a request of which only a part has passed, and goes on to hand on the rest.
+async fn send_part(
+    exchange: &mut Exchange,
+    upstream: &Upstream,
+    (method, target, headers): (Method, &str, HeaderMap),
+    passage: Passage,
+    first: Released,
+) -> Result<Sent, Refusal> {
+    let (writer, body) = Outgoing::stream();
+    let mut pump = Pump::start(passage, first, writer, upstream.idle());
+    let answered = pump.send(upstream, upstream.send(method, target, headers, body, None)).await;
+    if answered.is_err() {
+        // What was handed on is told even so.
+        pump.stop(&mut exchange.request).await;
+    }
+    answered.map(|upstream| Sent { upstream, pump: Some(Box::new(pump)) })
 }
 
 /// An error status and nothing else of what upstream said.
@@ -440,7 +460,7 @@ fn finish_head(
 /// A request that was sent, its answer, and what may still be on its way.
 struct Sent {
     upstream: upstream::Answered,
-    pump: Option<Pump>,
+    pump: Option<Box<Pump>>,
 }
 
 /// What the caller gets.
@@ -448,7 +468,7 @@ enum Reply {
     /// All of it.
     Whole(Response<Outgoing>),
     /// The head, and what has passed of a body that is to be written.
-    Part { response: Response<Outgoing>, passage: Passage, first: Released, writer: Writer },
+    Part { response: Response<Outgoing>, passage: Box<Passage>, first: Released, writer: Writer },
 }
 
 /// The proxy as a listener's service: whom the listener faces decides who calls.

@@ -2,7 +2,6 @@
 //!
 //! A handle holds its counters, so that counting is an atomic addition. Handles are made by [`super::Metrics`].
 
-use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -140,11 +139,12 @@ fn ending(labels: &RouteLabels, outcome: Outcome, code: &'static str) -> Exchang
 pub struct LegMetrics {
     bytes_in: Counter,
     bytes_out: Counter,
-    rules: HashMap<RuleId, Counter>,
+    /// In the order of the policy.
+    rules: Vec<(RuleId, Counter)>,
 }
 
 impl LegMetrics {
-    pub(super) fn new(bytes_in: Counter, bytes_out: Counter, rules: HashMap<RuleId, Counter>) -> Self {
+    pub(super) fn new(bytes_in: Counter, bytes_out: Counter, rules: Vec<(RuleId, Counter)>) -> Self {
         Self { bytes_in, bytes_out, rules }
     }
 
@@ -153,8 +153,14 @@ impl LegMetrics {
     pub fn body(&self, bytes_in: u64, bytes_out: u64, rules: &[(RuleId, u64)]) {
         self.bytes_in.inc_by(bytes_in);
         self.bytes_out.inc_by(bytes_out);
+        // What decided comes in the order of the policy, so that one walk finds all; whatever does not is looked for anew.
+        let mut walk = self.rules.iter();
         for (rule, count) in rules {
-            if let Some(counter) = self.rules.get(rule) {
+            let found = walk.find(|(known, _)| known == rule).or_else(|| {
+                walk = self.rules.iter();
+                walk.find(|(known, _)| known == rule)
+            });
+            if let Some((_, counter)) = found {
                 counter.inc_by(*count);
             }
         }
