@@ -87,9 +87,9 @@ impl App {
         let upstreams = upstreams(&settings, &metrics)?;
         let (ledger, report) = Ledger::start_measured(settings.ledger.clone(), clock.clone(), metrics.ledger())?;
         tell_of_the_last_run(&report);
-        let (set, bodies, exchanges) = (registry.current(), settings.body, settings.exchanges);
+        let (set, bodies, capacity) = (registry.current(), settings.body, settings.capacity);
         let started =
-            Proxy::new(Arc::clone(&set), upstreams, bodies, exchanges, ledger.clone(), metrics.clone(), clock.clone());
+            Proxy::new(Arc::clone(&set), upstreams, bodies, capacity, ledger.clone(), metrics.clone(), clock.clone());
         let proxy = Arc::new(started.map_err(Error::System)?);
         loaded(&metrics, &set, &clock);
         let watch = {

@@ -118,6 +118,10 @@ pub enum Refusal {
     /// An answer that is not HTTP, or breaks off before its head is whole.
     UpstreamMalformed,
 
+    // -- who takes the answer --
+    /// An answer that was begun, and was not taken in time.
+    AnswerSlow,
+
     // -- ourselves --
     /// Tokens cannot be issued or revealed now.
     VaultUnavailable,
@@ -159,6 +163,7 @@ impl Refusal {
             Self::UpstreamUnreachable => "upstream_unreachable",
             Self::UpstreamSlow => "upstream_slow",
             Self::UpstreamMalformed => "upstream_malformed",
+            Self::AnswerSlow => "answer_slow",
             Self::VaultUnavailable => "vault_unavailable",
             Self::LedgerUnavailable => "ledger_unavailable",
             Self::Overloaded => "overloaded",

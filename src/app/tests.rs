@@ -13,7 +13,11 @@ use super::*;
 use crate::config::ListenerSettings;
 use crate::http::body;
 use crate::http::listener::ConnectionLimits;
+use crate::http::pace::Pace;
+use crate::proxy::limits::Capacity;
 use crate::{keys, proxy, telemetry};
+
+const PACE: Pace = Pace { idle: Duration::from_secs(5), total: Duration::from_secs(50), rate: 0 };
 
 const POLICY: &str = r#"
 [partner]
@@ -115,6 +119,7 @@ impl House {
                     handshake: Duration::from_secs(5),
                     head: Duration::from_secs(5),
                     idle: Duration::from_secs(5),
+                    taking: PACE,
                     head_bytes: 32 << 10,
                     head_fields: 100,
                     streams: 100,
@@ -139,8 +144,8 @@ impl House {
             file: path.join("tidegate.toml"),
             listeners: vec![listener("partners", Facing::Partner), listener("inside", Facing::Inside)],
             upstreams: BTreeMap::from([(UpstreamId::parse("orders").unwrap(), orders)]),
-            body: body::Limits { body_bytes: 8 << 20, ratio: 100, idle: Duration::from_secs(5) },
-            exchanges: 100,
+            body: body::Limits { body_bytes: 8 << 20, ratio: 100, pace: PACE },
+            capacity: Capacity { exchanges: 100, share: 100 },
             drain: Duration::from_secs(5),
             keys: path.join("keys"),
             ledger: ledger::Settings {

@@ -9,8 +9,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::http::listener::{self, ConnectionLimits};
+use crate::http::pace::Pace;
 use crate::http::{body, pem, trust};
 use crate::ids::UpstreamId;
+use crate::proxy::limits::Capacity;
 use crate::secret::Secret;
 use crate::{ledger, proxy::upstream, telemetry};
 
@@ -92,10 +94,17 @@ pub(super) fn settings(reader: &mut Reader<'_>, table: &Table) -> Settings {
         table: Some(table),
     };
     let limits = root.below("limits");
+    let pace = Pace {
+        idle: reader.duration(&limits, "idle"),
+        total: reader.duration(&limits, "body_time"),
+        rate: reader.number(&limits, "body_rate"),
+    };
+    let keep_alive = reader.duration(&limits, "keep_alive");
     let connection = ConnectionLimits {
         handshake: reader.duration(&limits, "handshake"),
         head: reader.duration(&limits, "head"),
-        idle: reader.duration(&limits, "keep_alive"),
+        idle: keep_alive,
+        taking: Pace { idle: keep_alive, ..pace },
         head_bytes: reader.number(&limits, "head_bytes"),
         head_fields: reader.number(&limits, "head_fields"),
         streams: reader.number(&limits, "streams"),
@@ -109,12 +118,8 @@ pub(super) fn settings(reader: &mut Reader<'_>, table: &Table) -> Settings {
         file: reader.file.to_owned(),
         listeners,
         upstreams,
-        body: body::Limits {
-            body_bytes: reader.number(&limits, "body"),
-            ratio: reader.number(&limits, "ratio"),
-            idle: reader.duration(&limits, "idle"),
-        },
-        exchanges: reader.number(&limits, "exchanges"),
+        body: body::Limits { body_bytes: reader.number(&limits, "body"), ratio: reader.number(&limits, "ratio"), pace },
+        capacity: reader.capacity(&limits),
         drain: reader.duration(&limits, "drain"),
         keys: reader.folder(&root.below("keys"), "folder"),
         ledger: reader.ledger(&root.below("ledger")),
@@ -206,6 +211,12 @@ impl Reader<'_> {
             self.complain(section, name, format!("`{}` is a file: expected a folder", path.display()));
         }
         path
+    }
+
+    fn capacity(&mut self, limits: &Section<'_>) -> Capacity {
+        let (exchanges, percent): (u64, u64) = (self.number(limits, "exchanges"), self.number(limits, "share"));
+        let share = u32::try_from(exchanges * percent / 100).unwrap_or(u32::MAX).max(1);
+        Capacity { exchanges: usize::try_from(exchanges).unwrap_or(usize::MAX), share }
     }
 
     fn listeners(

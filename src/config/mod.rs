@@ -17,6 +17,7 @@ use std::time::Duration;
 
 use crate::http::listener;
 use crate::ids::UpstreamId;
+use crate::proxy::limits::Capacity;
 use crate::proxy::upstream;
 use crate::{http, ledger, telemetry};
 
@@ -31,8 +32,8 @@ pub struct Settings {
     pub upstreams: BTreeMap<UpstreamId, upstream::Settings>,
     /// For bodies.
     pub body: http::body::Limits,
-    /// Exchanges at once in the whole process. Default 10,000.
-    pub exchanges: usize,
+    /// Exchanges at once.
+    pub capacity: Capacity,
     /// How long a drain may take. Default 30 s.
     pub drain: Duration,
     /// Folder of the key ring.

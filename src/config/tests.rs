@@ -130,8 +130,9 @@ fn what_is_not_written_has_its_default() {
         (limits.head_bytes, limits.head_fields, limits.streams, limits.connections),
         (32 << 10, 100, 100, 10_000)
     );
-    assert_eq!((settings.body.body_bytes, settings.body.ratio, settings.body.idle), (64 << 20, 100, secs(30)));
-    assert_eq!((settings.exchanges, settings.drain), (10_000, secs(30)));
+    assert_eq!((settings.body.body_bytes, settings.body.ratio, settings.body.pace.idle), (64 << 20, 100, secs(30)));
+    assert_eq!((settings.body.pace.total, settings.body.pace.rate), (secs(300), 1024));
+    assert_eq!((settings.capacity.exchanges, settings.capacity.share, settings.drain), (10_000, 2_500, secs(30)));
     assert_eq!(settings.ledger.durability, Durability::Strict);
     assert_eq!(settings.ledger.segment_bytes, 256 << 20);
     assert_eq!((settings.telemetry.level, settings.telemetry.json), (tracing::Level::INFO, false));

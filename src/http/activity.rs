@@ -29,8 +29,11 @@ pub(super) struct Activity {
     since: AtomicU64,
     /// Milliseconds after `start`, plus one: since when the peer takes no more bytes. Zero: it takes them.
     stalled: AtomicU64,
-    /// On HTTP/2: the answers that are being sent. Each has the time since when its peer is to take the next piece, as `stalled`.
-    answers: Mutex<Vec<Weak<AtomicU64>>>,
+    /// What the peer has done of the writing that is under way: kept us waiting for so many milliseconds, taken so many bytes.
+    waited: AtomicU64,
+    taken: AtomicU64,
+    /// On HTTP/2: the answers that are being sent.
+    answers: Mutex<Vec<Weak<Sending>>>,
 }
 
 impl Activity {
@@ -43,6 +46,8 @@ impl Activity {
             reading: AtomicBool::new(true),
             since: AtomicU64::new(0),
             stalled: AtomicU64::new(0),
+            waited: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
             answers: Mutex::default(),
         }
     }
@@ -58,41 +63,56 @@ impl Activity {
         }
     }
 
-    /// Bytes were, or were not, taken by the peer's side.
-    pub(super) fn write(&self, taken: bool) {
-        if taken {
-            self.stalled.store(0, Ordering::Relaxed);
-        } else if self.stalled.load(Ordering::Relaxed) == 0 {
-            self.stalled.store(self.now().saturating_add(1), Ordering::Relaxed);
+    /// So many bytes were taken by the peer's side, or (`None`) it takes none now.
+    pub(super) fn write(&self, taken: Option<usize>) {
+        let stalled = self.stalled.load(Ordering::Relaxed);
+        match taken {
+            None if stalled == 0 => self.stalled.store(self.now().saturating_add(1), Ordering::Relaxed),
+            None => {}
+            Some(bytes) if stalled != 0 => {
+                let now = self.now();
+                self.stalled.store(0, Ordering::Relaxed);
+                self.waited.fetch_add((now + 1).saturating_sub(stalled), Ordering::Relaxed);
+                self.taken.fetch_add(bytes as u64, Ordering::Relaxed);
+                // Whoever takes an answer slowly is not idle meanwhile.
+                self.since.fetch_max(now, Ordering::Relaxed);
+            }
+            Some(bytes) => {
+                self.taken.fetch_add(bytes as u64, Ordering::Relaxed);
+            }
         }
     }
 
-    /// Whether the peer has taken nothing of an answer for too long. An HTTP/2 peer can do that by its windows, stream by stream,
-    /// while the connection itself is in the best of health. Looks at each open answer, so it is for timers.
+    /// Everything that there was to write is written.
+    pub(super) fn written(&self) {
+        self.write(Some(0));
+        self.waited.store(0, Ordering::Relaxed);
+        self.taken.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether the peer takes an answer too slowly. An HTTP/2 peer can do that by its windows, stream by stream, while the
+    /// connection itself is in the best of health. Looks at each open answer, so it is for timers.
     pub(super) fn stuck(&self, limits: &ConnectionLimits) -> bool {
-        let Some(latest) = self.now().checked_sub(u64::try_from(limits.idle.as_millis()).unwrap_or(u64::MAX)) else {
-            return false;
-        };
+        let now = self.now();
         let answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
-        answers.iter().filter_map(Weak::upgrade).any(|since| {
-            let since = since.load(Ordering::Relaxed);
-            since != 0 && since - 1 <= latest
-        })
+        answers.iter().filter_map(Weak::upgrade).any(|answer| answer.overdue(now, limits))
     }
 
     /// When the connection is to be given up, as things are.
     pub(super) fn deadline(&self, limits: &ConnectionLimits) -> Option<Instant> {
         let after =
             |millis: u64, limit: Duration| self.start.checked_add(Duration::from_millis(millis).saturating_add(limit));
-        let stalled = match self.stalled.load(Ordering::Relaxed) {
+        match self.stalled.load(Ordering::Relaxed) {
+            0 if self.busy.load(Ordering::Acquire) == 0 => {
+                let limit = if self.reading.load(Ordering::Relaxed) { limits.head } else { limits.idle };
+                after(self.since.load(Ordering::Relaxed), limit)
+            }
             0 => None,
-            since => after(since - 1, limits.idle),
-        };
-        let waiting = (self.busy.load(Ordering::Acquire) == 0).then(|| {
-            let limit = if self.reading.load(Ordering::Relaxed) { limits.head } else { limits.idle };
-            after(self.since.load(Ordering::Relaxed), limit)
-        });
-        stalled.into_iter().chain(waiting.flatten()).min()
+            since => {
+                let waited = Duration::from_millis(self.waited.load(Ordering::Relaxed));
+                after(since - 1, limits.taking.left(self.taken.load(Ordering::Relaxed), waited))
+            }
+        }
     }
 }
 
@@ -115,27 +135,86 @@ impl Drop for Busy {
     }
 }
 
+/// An answer that is being sent over HTTP/2, until the peer has taken the last of its bytes.
+struct Sending {
+    busy: Busy,
+    /// As [`Activity`]'s `stalled`: since when the peer is to take the last piece. Zero: it is ours to go on.
+    since: AtomicU64,
+    /// As [`Activity`]'s, up to the last piece.
+    waited: AtomicU64,
+    taken: AtomicU64,
+    /// Bytes of the last piece.
+    last: AtomicU64,
+}
+
+impl Sending {
+    fn overdue(&self, now: u64, limits: &ConnectionLimits) -> bool {
+        let since = self.since.load(Ordering::Relaxed);
+        let waited = Duration::from_millis(self.waited.load(Ordering::Relaxed));
+        let left = limits.taking.left(self.taken.load(Ordering::Relaxed), waited);
+        since != 0 && Duration::from_millis((now + 1).saturating_sub(since)) >= left
+    }
+
+    /// The peer has taken the last piece, and asked for more. `piece`: what it gets; `None`: nothing is there yet.
+    fn goes_on(&self, piece: Option<usize>) {
+        let now = self.busy.0.now().saturating_add(1);
+        let since = self.since.swap(if piece.is_some() { now } else { 0 }, Ordering::Relaxed);
+        if since != 0 {
+            self.waited.fetch_add(now.saturating_sub(since), Ordering::Relaxed);
+            self.taken.fetch_add(self.last.swap(0, Ordering::Relaxed), Ordering::Relaxed);
+        }
+        if let Some(bytes) = piece {
+            self.last.store(bytes as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Bytes on their way over HTTP/2, where they may wait for a window long after the body is at its end.
+struct Underway(Bytes, #[expect(dead_code, reason = "held for its drop")] Arc<Sending>);
+
+impl AsRef<[u8]> for Underway {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
 /// An answer's body: the exchange is open until the connection has taken it, or dropped it.
 pub(super) struct Answer {
     body: Outgoing,
-    busy: Busy,
-    /// See [`Activity::stuck`]; on HTTP/1.1 the connection's own `stalled` says it.
-    since: Option<Arc<AtomicU64>>,
+    open: Open,
+    /// What is left of a piece that was too large.
+    rest: Bytes,
 }
+
+enum Open {
+    /// Here the connection itself shows how the peer takes it.
+    Http1(#[expect(dead_code, reason = "held for its drop")] Busy),
+    Http2(Arc<Sending>),
+}
+
+/// Largest piece that is given to HTTP/2 at once, so that it can be seen how a long answer is taken.
+const PIECE: usize = 64 * 1024;
 
 impl Answer {
     pub(super) fn new(body: Outgoing, busy: Busy) -> Self {
-        let activity = &busy.0;
-        let since = activity.http2.then(|| Arc::new(AtomicU64::new(activity.now().saturating_add(1))));
-        if let Some(since) = &since {
-            let mut answers = activity.answers.lock().unwrap_or_else(PoisonError::into_inner);
-            // Swept when it would have to grow, so that each answer pays for about one other.
-            if answers.len() == answers.capacity() {
-                answers.retain(|answer| answer.strong_count() > 0);
-            }
-            answers.push(Arc::downgrade(since));
+        if !busy.0.http2 {
+            return Self { body, open: Open::Http1(busy), rest: Bytes::new() };
         }
-        Self { body, busy, since }
+        let activity = Arc::clone(&busy.0);
+        let sending = Arc::new(Sending {
+            since: AtomicU64::new(activity.now().saturating_add(1)),
+            busy,
+            waited: AtomicU64::new(0),
+            taken: AtomicU64::new(0),
+            last: AtomicU64::new(0),
+        });
+        let mut answers = activity.answers.lock().unwrap_or_else(PoisonError::into_inner);
+        // Swept when it would have to grow, so that each answer pays for about one other.
+        if answers.len() == answers.capacity() {
+            answers.retain(|answer| answer.strong_count() > 0);
+        }
+        answers.push(Arc::downgrade(&sending));
+        Self { body, open: Open::Http2(sending), rest: Bytes::new() }
     }
 }
 
@@ -144,20 +223,29 @@ impl Body for Answer {
     type Error = CutOff;
 
     fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(cx);
-        if let Some(since) = &self.since {
-            // Nothing to send: it is ours to go on. Something sent: the peer's, until it asks for more.
-            let now = if frame.is_pending() { 0 } else { self.busy.0.now().saturating_add(1) };
-            since.store(now, Ordering::Relaxed);
+        let this = &mut *self;
+        let Open::Http2(sending) = &this.open else { return Pin::new(&mut this.body).poll_frame(cx) };
+        if this.rest.is_empty() {
+            match Pin::new(&mut this.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => this.rest = frame.into_data().unwrap_or_default(),
+                Poll::Pending => {
+                    sending.goes_on(None);
+                    return Poll::Pending;
+                }
+                end => return end,
+            }
         }
-        frame
+        let piece = this.rest.split_to(this.rest.len().min(PIECE));
+        sending.goes_on(Some(piece.len()));
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_owner(Underway(piece, Arc::clone(sending)))))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
+        // Asked for before the first piece only.
         self.body.size_hint()
     }
 }

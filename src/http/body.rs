@@ -3,8 +3,10 @@
 //! Not here: what is in a body. A [`Reader`] gives plain bytes until a proper end or a [`BodyError`]; an [`Outgoing`] is what a
 //! message is sent with, and its [`Writer`] feeds it while it is being sent.
 
+use std::any::Any;
 use std::future::poll_fn;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -17,6 +19,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::codec::{Apply, Failed, Pulled, Undo};
 use super::coding::Coding;
+use super::pace::Pace;
 
 /// What a body may cost on the way in.
 #[derive(Clone, Copy, Debug)]
@@ -25,8 +28,8 @@ pub struct Limits {
     pub body_bytes: u64,
     /// Bytes out of the decoder for each byte into it. Default 100, counted from 64 KiB on.
     pub ratio: u32,
-    /// Longest wait for the next bytes.
-    pub idle: Duration,
+    /// How long its sender may keep us waiting.
+    pub pace: Pace,
 }
 
 /// Why a body cannot be read.
@@ -41,7 +44,7 @@ pub enum BodyError {
     /// The connection ended before the framing said so.
     #[error("body incomplete")]
     Incomplete,
-    /// `idle` passed.
+    /// Its sender kept us waiting for too long: for the next bytes, or in all.
     #[error("body too slow")]
     Slow,
 }
@@ -57,6 +60,8 @@ pub struct Reader {
     limits: Limits,
     expected: Option<u64>,
     received: u64,
+    /// How long its sender has kept us waiting so far.
+    waited: Duration,
     timer: Option<Pin<Box<Sleep>>>,
     end: Option<Result<(), BodyError>>,
 }
@@ -90,6 +95,7 @@ impl Reader {
             limits,
             expected: hint.exact().filter(|_| codings.is_empty()),
             received: 0,
+            waited: Duration::ZERO,
             timer: None,
             end,
         }
@@ -150,8 +156,10 @@ impl Reader {
     /// The next bytes as they came. A timer is looked at only when the bytes are not here yet, and stays registered with the
     /// runtime from one wait to the next: a body that flows never touches it.
     async fn receive(&mut self, deadline: &mut Option<Instant>) -> Result<Option<Bytes>, BodyError> {
-        let (body, timer, idle) = (&mut self.body, &mut self.timer, self.limits.idle);
-        poll_fn(|cx| {
+        let left = self.limits.pace.left(self.received, self.waited);
+        let (body, timer) = (&mut self.body, &mut self.timer);
+        let mut since = None;
+        let received = poll_fn(|cx| {
             loop {
                 match Pin::new(&mut *body).poll_frame(cx) {
                     Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
@@ -163,9 +171,13 @@ impl Reader {
                     Poll::Pending => break,
                 }
             }
-            let deadline = *deadline.get_or_insert_with(|| Instant::now() + idle);
+            let since = *since.get_or_insert_with(Instant::now);
+            let deadline = *deadline.get_or_insert(since + left);
             let timer = timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-            // It may have been set for an earlier wait, and so ring too early, but never too late.
+            // It may have been set for an earlier wait, and so ring too early; or too late, where that wait had more time.
+            if timer.deadline() > deadline {
+                timer.as_mut().reset(deadline);
+            }
             while timer.as_mut().poll(cx).is_ready() {
                 if timer.deadline() >= deadline {
                     return Poll::Ready(Err(BodyError::Slow));
@@ -174,13 +186,29 @@ impl Reader {
             }
             Poll::Pending
         })
-        .await
+        .await;
+        self.waited += since.map_or(Duration::ZERO, |since| since.elapsed());
+        received
     }
 }
 
 /// A body on the way out.
 pub struct Outgoing {
     kind: Kind,
+    /// See [`Outgoing::holding`].
+    hold: Option<Hold>,
+}
+
+/// What a body's bytes take up, such as a place among the exchanges; given back when it is dropped.
+pub type Hold = Arc<dyn Any + Send + Sync>;
+
+/// Bytes with what they take up: a connection keeps them, or slices of them, until the peer has taken them.
+struct Held(Bytes, #[expect(dead_code, reason = "held for its drop")] Hold);
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 enum Kind {
@@ -233,21 +261,32 @@ impl std::fmt::Debug for Outgoing {
 }
 
 impl Outgoing {
+    fn new(kind: Kind) -> Self {
+        Self { kind, hold: None }
+    }
+
     /// None.
     pub fn empty() -> Self {
-        Self { kind: Kind::Empty }
+        Self::new(Kind::Empty)
     }
 
     /// Whole: a `Content-Length` is sent.
     pub fn full(bytes: Bytes) -> Self {
-        Self { kind: if bytes.is_empty() { Kind::Empty } else { Kind::Full(bytes) } }
+        Self::new(if bytes.is_empty() { Kind::Empty } else { Kind::Full(bytes) })
     }
 
     /// Streamed, with back pressure: at most one chunk waits. Dropping the writer without [`Writer::finish`] breaks the message off
     /// (no final chunk on HTTP/1.1; RST_STREAM on HTTP/2), so that nobody takes the part for the whole.
     pub fn stream() -> (Writer, Self) {
         let (sender, receiver) = mpsc::channel(1);
-        (Writer { sender }, Self { kind: Kind::Stream(receiver) })
+        (Writer { sender }, Self::new(Kind::Stream(receiver)))
+    }
+
+    /// Keeps `hold` until the body is gone and the last of its bytes has been written to the peer or dropped: who reads
+    /// slowly, or by a window of HTTP/2 not at all, keeps what our memory costs. A coding that is applied keeps it, too.
+    #[must_use]
+    pub fn holding(self, hold: Hold) -> Self {
+        Self { hold: Some(hold), ..self }
     }
 
     /// Applies a coding on the way out (streams stay streams and are flushed with each chunk). An empty body stays empty: it
@@ -256,17 +295,41 @@ impl Outgoing {
     #[must_use]
     pub fn coded(self, coding: Coding) -> Self {
         let mut apply = Apply::new(coding);
-        match self.kind {
-            Kind::Empty => Self::empty(),
+        let kind = match self.kind {
+            Kind::Empty => Kind::Empty,
             Kind::Full(bytes) if bytes.len() <= CODED_AT_ONCE => match code_at_once(&mut apply, bytes) {
-                Ok(coded) => Self::full(coded),
-                Err(Failed) => Self { kind: Kind::Broken },
+                Ok(coded) => Kind::Full(coded),
+                Err(Failed) => Kind::Broken,
             },
             kind => {
-                let coded = Coded { inner: Self { kind }, apply, input: Bytes::new(), step: Step::Read };
-                Self { kind: Kind::Coded(Box::new(coded)) }
+                let coded = Coded { inner: Self::new(kind), apply, input: Bytes::new(), step: Step::Read };
+                Kind::Coded(Box::new(coded))
             }
-        }
+        };
+        Self { kind, hold: self.hold }
+    }
+
+    /// The next bytes as they are.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, CutOff>>> {
+        Poll::Ready(match &mut self.kind {
+            Kind::Empty => None,
+            Kind::Broken => Some(Err(CutOff)),
+            Kind::Full(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.kind = Kind::Empty;
+                Some(Ok(bytes))
+            }
+            Kind::Stream(receiver) => match std::task::ready!(receiver.poll_recv(cx)) {
+                Some(Piece::Chunk(chunk)) => Some(Ok(chunk)),
+                Some(Piece::End(taken)) => {
+                    // Whoever waits for this may have gone; that changes nothing.
+                    let _ = taken.send(());
+                    None
+                }
+                None => Some(Err(CutOff)),
+            },
+            Kind::Coded(coded) => std::task::ready!(coded.poll_chunk(cx)),
+        })
     }
 }
 
@@ -295,27 +358,15 @@ impl Body for Outgoing {
 
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, CutOff>>> {
         let this = self.get_mut();
-        let next = match &mut this.kind {
-            Kind::Empty => return Poll::Ready(None),
-            Kind::Broken => return Poll::Ready(Some(Err(CutOff))),
-            Kind::Full(bytes) => {
-                let bytes = std::mem::take(bytes);
-                this.kind = Kind::Empty;
-                return Poll::Ready(Some(Ok(Frame::data(bytes))));
-            }
-            Kind::Stream(receiver) => match std::task::ready!(receiver.poll_recv(cx)) {
-                Some(Piece::Chunk(chunk)) => Some(Ok(chunk)),
-                Some(Piece::End(taken)) => {
-                    // Whoever waits for this may have gone; that changes nothing.
-                    let _ = taken.send(());
-                    None
-                }
-                None => Some(Err(CutOff)),
-            },
-            Kind::Coded(coded) => std::task::ready!(coded.poll_chunk(cx)),
-        };
+        let next = std::task::ready!(this.poll_piece(cx));
         match next {
-            Some(Ok(chunk)) => Poll::Ready(Some(Ok(Frame::data(chunk)))),
+            Some(Ok(chunk)) => {
+                let chunk = match &this.hold {
+                    Some(hold) => Bytes::from_owner(Held(chunk, Arc::clone(hold))),
+                    None => chunk,
+                };
+                Poll::Ready(Some(Ok(Frame::data(chunk))))
+            }
             Some(Err(CutOff)) => {
                 this.kind = Kind::Broken;
                 Poll::Ready(Some(Err(CutOff)))

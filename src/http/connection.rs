@@ -249,7 +249,7 @@ async fn drive<C, E>(
             let deadline = activity.deadline(limits);
             let at = match deadline {
                 // Busy: nothing to watch, but look in again, for it may end in another task.
-                None => now + limits.idle,
+                None => now + limits.idle.min(limits.taking.total),
                 Some(deadline) if deadline > now => deadline,
                 Some(_) => match last_call {
                     Some(until) if until > now => until,
@@ -310,7 +310,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Io<T> {
 impl<T: AsyncWrite + Unpin> AsyncWrite for Io<T> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.inner).poll_write(cx, buf);
-        self.activity.write(result.is_ready());
+        self.activity.write(taken(&result));
         result
     }
 
@@ -320,7 +320,7 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Io<T> {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let result = Pin::new(&mut self.inner).poll_write_vectored(cx, bufs);
-        self.activity.write(result.is_ready());
+        self.activity.write(taken(&result));
         result
     }
 
@@ -330,13 +330,24 @@ impl<T: AsyncWrite + Unpin> AsyncWrite for Io<T> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.inner).poll_flush(cx);
-        self.activity.write(result.is_ready());
+        match result {
+            Poll::Ready(_) => self.activity.written(),
+            Poll::Pending => self.activity.write(None),
+        }
         result
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let result = Pin::new(&mut self.inner).poll_shutdown(cx);
-        self.activity.write(result.is_ready());
+        self.activity.write(result.is_ready().then_some(0));
         result
+    }
+}
+
+/// How many bytes a write gave away; an error gives away none, and ends the connection.
+fn taken(result: &Poll<io::Result<usize>>) -> Option<usize> {
+    match result {
+        Poll::Ready(bytes) => Some(*bytes.as_ref().unwrap_or(&0)),
+        Poll::Pending => None,
     }
 }

@@ -24,6 +24,7 @@ use crate::telemetry::meters::ListenerMetrics;
 
 use super::body::Outgoing;
 use super::connection::{Agreed, Protocols, Stop, serve};
+use super::pace::Pace;
 use super::trust::Identity;
 use super::{pem, trust};
 
@@ -62,6 +63,8 @@ pub struct ConnectionLimits {
     pub head: Duration,
     /// Between requests. Default 60 s.
     pub idle: Duration,
+    /// How long a peer may keep us waiting with an answer.
+    pub taking: Pace,
     /// Bytes of a request's head. Default 32 KiB.
     pub head_bytes: usize,
     /// Header fields of a request. Default 100.

@@ -6,6 +6,7 @@ mod codec;
 pub mod coding;
 mod connection;
 pub mod listener;
+pub mod pace;
 pub mod pem;
 pub mod problem;
 pub mod trust;

@@ -10,6 +10,7 @@ use ::http::request::Parts;
 use ::http::{Version, header};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock::Time;
 use crate::http::listener::Peer;
@@ -21,7 +22,6 @@ use crate::verdict::Refusal;
 
 use super::exchange::Exchange;
 use super::headers;
-use super::limits::Permit;
 use super::snapshot::{LivePartner, LiveRoute, Snapshot};
 
 /// An exchange that may go on.
@@ -35,12 +35,10 @@ pub struct Admitted {
     pub captures: Vec<(String, String)>,
     /// The query's pairs, all of them.
     pub query: Vec<QueryPair>,
-    /// The place among the partner's exchanges; given back when dropped.
-    pub permit: Permit,
 }
 
 /// Decides. What becomes known on the way (partner, route) is told to the exchange at once, so that its log line and its
-/// metrics have it even if the next step refuses.
+/// metrics have it even if the next step refuses. `place`: the one in the process.
 ///
 /// # Errors
 /// The first reason against it.
@@ -48,9 +46,10 @@ pub fn admit(
     snapshot: &Snapshot,
     peer: &Peer,
     head: &Parts,
-    now: Time,
+    place: OwnedSemaphorePermit,
     exchange: &mut Exchange,
 ) -> Result<Admitted, Refusal> {
+    let now = exchange.now;
     let authority = authority(head)?;
     if !headers::singletons(&head.headers) {
         // Two credentials of one kind are told apart from other doubled fields.
@@ -92,7 +91,8 @@ pub fn admit(
     };
     // Quota is spent before the body is read: a partner over quota must not be able to make us buffer.
     let permit = partner.limiter.enter()?;
-    Ok(Admitted { partner: Arc::clone(partner), route: Arc::clone(route), captures, query, permit })
+    exchange.hold = Some(Arc::new((place, permit)));
+    Ok(Admitted { partner: Arc::clone(partner), route: Arc::clone(route), captures, query })
 }
 
 /// The one authority of a request. `Host` and the target's own must agree; HTTP/1.1 must have one.

@@ -2,19 +2,17 @@
 //!
 //! The one place where a response is made of a released head and body. Start at [`Answered`].
 
-use std::time::Duration;
-
 use ::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::crossing::Released;
 use crate::http::body::{Outgoing, Writer};
 use crate::http::coding;
+use crate::http::pace::Pace;
 use crate::http::problem::EXCHANGE_HEADER;
 use crate::ids::{ExchangeId, Leg};
 use crate::verdict::{Outcome, Refusal};
 
-use super::admission::Admitted;
 use super::exchange::Exchange;
 use super::passage::Passage;
 use super::pump::{Pump, stream};
@@ -38,6 +36,14 @@ pub enum Then {
 }
 
 impl Answered {
+    /// Lets the answer keep the exchange's places for as long as any of its bytes are ours to keep.
+    pub fn keep_place(mut self) -> Self {
+        if let Some(hold) = self.exchange.hold.take() {
+            self.response = self.response.map(|body| body.holding(hold));
+        }
+        self
+    }
+
     /// Tells of the end, at once or when the rest of the body has been handed on by a task of its own, and gives the answer.
     pub fn settle(self) -> Response<Outgoing> {
         let Self { exchange, response, then } = self;
@@ -57,26 +63,24 @@ pub struct Rest {
     pub first: Released,
     /// Where it goes.
     pub writer: Writer,
-    /// How long the receiver may take nothing.
-    pub idle: Duration,
+    /// How long the receiver may keep us waiting.
+    pub pace: Pace,
     /// What may still be on its way to upstream.
     pub pump: Option<Box<Pump>>,
-    /// The partner's place among its exchanges.
-    pub admitted: Admitted,
-    /// Places in the process and among the connections.
-    pub places: [OwnedSemaphorePermit; 2],
+    /// Its place among the connections.
+    pub place: OwnedSemaphorePermit,
 }
 
 impl Rest {
     async fn hand_on(self: Box<Self>, mut exchange: Exchange) {
-        let Self { mut passage, first, writer, idle, pump, admitted, places } = *self;
-        let streamed = stream(&mut passage, first, writer, idle, Ok(Outcome::Abandoned), |_| {}).await;
+        let Self { mut passage, first, writer, pace, pump, place } = *self;
+        let streamed = stream(&mut passage, first, writer, pace, &Refusal::AnswerSlow, |_| {}).await;
         passage.tell(&mut exchange.response);
         let streamed = match pump {
             Some(pump) => end(pump, &mut exchange, streamed).await,
             None => streamed,
         };
-        drop((admitted, places));
+        drop(place);
         let outcome = streamed.unwrap_or_else(|refusal| {
             exchange.refusal = Some(refusal);
             Outcome::Cut

@@ -11,6 +11,7 @@ use std::time::Duration;
 use crate::clock::{Clock, Time};
 use crate::crossing::Tally;
 use crate::crossing::head::ReleasedHead;
+use crate::http::body::Hold;
 use crate::ids::{Direction, ExchangeId, Leg};
 use crate::ledger::entry::{Close, Open};
 use crate::ledger::{Ledger, Receipt};
@@ -62,6 +63,8 @@ pub struct Exchange {
     pub answered: bool,
     /// Whether a part of the request went on before all of it had passed.
     pub part_sent: bool,
+    /// Its places in the process and among the partner's exchanges, until its answer has them.
+    pub hold: Option<Hold>,
     receipt: Option<Receipt>,
     ledger: Ledger,
     nobody: Arc<RouteMetrics>,
@@ -95,6 +98,7 @@ impl Exchange {
             response: Facts::default(),
             answered: false,
             part_sent: false,
+            hold: None,
             receipt: None,
             ledger,
             nobody,

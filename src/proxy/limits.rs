@@ -18,10 +18,21 @@ use crate::ids::PartnerId;
 use crate::policy::rule::{self, Rate};
 use crate::verdict::Refusal;
 
+/// How many exchanges there may be at once.
+#[derive(Clone, Copy, Debug)]
+pub struct Capacity {
+    /// In the whole process. Default 10,000.
+    pub exchanges: usize,
+    /// Of each partner whose policy sets no `concurrent`, so that none of them takes all. Default: a quarter of the process's.
+    pub share: u32,
+}
+
 /// All partners' limiters, over reloads.
 #[derive(Debug)]
 pub struct Limits {
     clock: Clock,
+    /// See [`Capacity::share`].
+    share: u32,
     known: Mutex<HashMap<PartnerId, Arc<Limiter>>>,
 }
 
@@ -32,7 +43,7 @@ type Bucket = RateLimiter<NotKeyed, InMemoryState, Steady, NoOpMiddleware<Durati
 pub struct Limiter {
     quota: Option<(Rate, NonZeroU32)>,
     bucket: Option<Arc<Bucket>>,
-    concurrent: Option<NonZeroU32>,
+    concurrent: u32,
     open: Arc<AtomicU32>,
     clock: Steady,
 }
@@ -61,8 +72,8 @@ impl governor::clock::Clock for Steady {
 impl Limits {
     /// None yet.
     #[must_use]
-    pub fn new(clock: Clock) -> Self {
-        Self { clock, known: Mutex::default() }
+    pub fn new(clock: Clock, share: u32) -> Self {
+        Self { clock, share, known: Mutex::default() }
     }
 
     /// The limiters of a new set of policies, in its order. Who is no longer in it is forgotten.
@@ -93,7 +104,8 @@ impl Limits {
         };
         // Exchanges that are open stay counted whatever happens to the limit.
         let open = known.map_or_else(Arc::default, |known| Arc::clone(&known.open));
-        Limiter { quota, bucket, concurrent: limits.concurrent, open, clock }
+        let concurrent = limits.concurrent.map_or(self.share, NonZeroU32::get);
+        Limiter { quota, bucket, concurrent, open, clock }
     }
 }
 
@@ -105,7 +117,7 @@ impl Limiter {
     pub fn enter(&self) -> Result<Permit, Refusal> {
         let open = self.open.fetch_add(1, Ordering::Relaxed);
         let permit = Permit(Arc::clone(&self.open));
-        if self.concurrent.is_some_and(|most| open >= most.get()) {
+        if open >= self.concurrent {
             return Err(Refusal::ConcurrencyExceeded);
         }
         match self.bucket.as_ref().map(|bucket| bucket.check()) {
@@ -143,7 +155,7 @@ mod tests {
     #[test]
     fn a_partner_over_its_burst_is_told_when_to_come_back() {
         let clock = Clock::manual(Time(1_000_000));
-        let limiter = one(&Limits::new(clock.clone()), "a", &quota(2, Some(3), None));
+        let limiter = one(&Limits::new(clock.clone(), 3), "a", &quota(2, Some(3), None));
         for _ in 0..3 {
             limiter.enter().unwrap();
         }
@@ -156,7 +168,7 @@ mod tests {
     #[test]
     fn a_place_is_given_back_and_a_full_house_spends_nothing() {
         let clock = Clock::manual(Time(1_000_000));
-        let limiter = one(&Limits::new(clock), "a", &quota(2, Some(2), Some(1)));
+        let limiter = one(&Limits::new(clock, 3), "a", &quota(2, Some(2), Some(1)));
         let first = limiter.enter().unwrap();
         for _ in 0..9 {
             assert_eq!(limiter.enter().unwrap_err(), Refusal::ConcurrencyExceeded);
@@ -167,7 +179,7 @@ mod tests {
 
     #[test]
     fn a_bucket_lives_on_over_a_reload_while_its_quota_is_unchanged() {
-        let limits = Limits::new(Clock::manual(Time(1_000_000)));
+        let limits = Limits::new(Clock::manual(Time(1_000_000)), 3);
         let enter = |limiter: &Limiter| limiter.enter().map(drop).is_ok();
         assert!(enter(&one(&limits, "a", &quota(1, None, None))));
         assert!(!enter(&one(&limits, "a", &quota(1, None, None))));
@@ -176,9 +188,18 @@ mod tests {
 
     #[test]
     fn open_exchanges_stay_counted_over_a_reload() {
-        let limits = Limits::new(Clock::manual(Time(1_000_000)));
+        let limits = Limits::new(Clock::manual(Time(1_000_000)), 3);
         let _open = one(&limits, "a", &quota(9, None, Some(1))).enter().unwrap();
         let refused = one(&limits, "a", &quota(8, None, Some(1))).enter().unwrap_err();
         assert_eq!(refused, Refusal::ConcurrencyExceeded);
+    }
+
+    #[test]
+    fn a_partner_without_a_limit_has_its_share_and_no_more() {
+        let limiter = one(&Limits::new(Clock::manual(Time(1_000_000)), 3), "a", &quota(100, None, None));
+        let open = [(); 3].map(|()| limiter.enter().unwrap());
+        assert_eq!(limiter.enter().unwrap_err(), Refusal::ConcurrencyExceeded);
+        drop(open);
+        limiter.enter().unwrap();
     }
 }

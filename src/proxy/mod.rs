@@ -36,6 +36,7 @@ use crate::crossing::head::HeadCrossing;
 use crate::crossing::{Released, head::ReleasedHead};
 use crate::http::body::{self, Outgoing, Writer};
 use crate::http::listener::{Peer, Service};
+use crate::http::pace::Pace;
 use crate::ids::{Direction, ExchangeId, Leg, UpstreamId};
 use crate::ledger::Ledger;
 use crate::registry::set::PolicySet;
@@ -45,7 +46,7 @@ use crate::verdict::{Outcome, Refusal};
 use admission::Admitted;
 use answer::{Answered, Rest, Then};
 use exchange::{Exchange, Facts, Ids};
-use limits::Limits;
+use limits::{Capacity, Limits};
 use passage::{Collected, Passage};
 use pump::Pump;
 use snapshot::Snapshot;
@@ -86,7 +87,7 @@ impl std::fmt::Debug for Proxy {
 }
 
 impl Proxy {
-    /// Puts it together. `exchanges`: most at once.
+    /// Puts it together.
     ///
     /// # Errors
     /// There is no randomness for the tags' key.
@@ -94,19 +95,19 @@ impl Proxy {
         set: Arc<PolicySet>,
         upstreams: BTreeMap<UpstreamId, Arc<Upstream>>,
         bodies: body::Limits,
-        exchanges: usize,
+        capacity: Capacity,
         ledger: Ledger,
         metrics: Metrics,
         clock: Clock,
     ) -> Result<Self, String> {
-        let limits = Limits::new(clock.clone());
+        let limits = Limits::new(clock.clone(), capacity.share);
         let live = Snapshot::new(set, &limits, &metrics, |name| upstreams.get(name).cloned());
         Ok(Self {
             live: ArcSwap::from_pointee(live),
             upstreams,
             limits,
             bodies,
-            places: Arc::new(Semaphore::new(exchanges.clamp(1, Semaphore::MAX_PERMITS))),
+            places: Arc::new(Semaphore::new(capacity.exchanges.clamp(1, Semaphore::MAX_PERMITS))),
             ledger,
             nobody: [Direction::Inbound, Direction::Outbound].map(|direction| metrics.route(None, None, direction)),
             metrics,
@@ -177,7 +178,7 @@ impl Proxy {
         let in_flight = self.metrics.begin();
         let mut exchange =
             Exchange::open(id, now, direction, self.clock.clone(), self.ledger.clone(), Arc::clone(nobody), in_flight);
-        match self.exchange(&mut exchange, peer, request).await {
+        let answered = match self.exchange(&mut exchange, peer, request).await {
             Ok((response, then)) => Answered { exchange, response, then },
             Err(refusal) => {
                 let response = refuse::problem(&refusal).into_response(id);
@@ -186,7 +187,9 @@ impl Proxy {
                 let outcome = if exchange.part_sent { Outcome::Cut } else { Outcome::Refused };
                 Answered { exchange, response, then: Then::End(outcome) }
             }
-        }
+        };
+        // However the answer came to be, it takes a place until the connection has got rid of it.
+        answered.keep_place()
     }
 
     /// The way of one exchange, up to the head of its answer.
@@ -202,13 +205,13 @@ impl Proxy {
         let place = Arc::clone(&self.places).try_acquire_owned().map_err(|_| Refusal::Overloaded)?;
         let (head, body) = request.into_parts();
         let snapshot = self.live.load_full();
-        let admitted = admission::admit(&snapshot, peer, &head, exchange.now, exchange)?;
+        let admitted = admission::admit(&snapshot, peer, &head, place, exchange)?;
         let Sent { upstream, pump } = self.forward(exchange, &snapshot, &admitted, &head, body).await?;
         let reply = self.respond(exchange, &admitted, &head, upstream.response).await;
         match (reply, pump) {
             (Ok(Reply::Part { response, passage, first, writer }), pump) => {
-                let (idle, places) = (self.bodies.idle, [place, upstream.place]);
-                let rest = Rest { passage, first, writer, idle, pump, admitted, places };
+                let (pace, place) = (self.bodies.pace, upstream.place);
+                let rest = Rest { passage, first, writer, pace, pump, place };
                 Ok((response, Then::Rest(Box::new(rest))))
             }
             (Ok(Reply::Whole(response)), None) => Ok((response, Then::End(Outcome::Delivered))),
@@ -232,7 +235,7 @@ impl Proxy {
         let (route, upstream) = (&admitted.route.route, &admitted.route.upstream);
         let leg = &route.request;
         let discloses = Leg::Request.discloses(exchange.direction);
-        let mut passage = self.passage(body, &head.headers, leg, admitted, self.bodies.idle, exchange.now)?;
+        let mut passage = self.passage(body, &head.headers, leg, admitted, self.bodies.pace.idle, exchange.now)?;
         let released = request_head(exchange, snapshot, admitted, head)?;
         exchange.request.beside(&released);
         let collected = passage.collect().await.inspect_err(|_| passage.tell(&mut exchange.request))?;
@@ -260,7 +263,8 @@ impl Proxy {
             Collected::Part(first) => {
                 exchange.part_sent = true;
                 // In a box, because it is rare and large, and would make every exchange as large.
-                Box::pin(send_part(exchange, upstream, (method, &target, headers), passage, first)).await
+                let pace = Pace { idle: upstream.idle(), ..self.bodies.pace };
+                Box::pin(send_part(exchange, upstream, (method, &target, headers), passage, first, pace)).await
             }
         };
         match &sent {
@@ -391,7 +395,7 @@ impl Proxy {
     ) -> Result<Passage, Refusal> {
         let limits = &admitted.partner.partner.limits;
         let body_bytes = limits.body_bytes.unwrap_or(self.bodies.body_bytes);
-        let bodies = body::Limits { body_bytes, idle, ..self.bodies };
+        let bodies = body::Limits { body_bytes, pace: Pace { idle, ..self.bodies.pace }, ..self.bodies };
         Passage::open(body, headers, leg, bodies, limits.atomic_bytes, now)
     }
 }
@@ -403,9 +407,10 @@ async fn send_part(
     (method, target, headers): (Method, &str, HeaderMap),
     passage: Passage,
     first: Released,
+    pace: Pace,
 ) -> Result<Sent, Refusal> {
     let (writer, body) = Outgoing::stream();
-    let mut pump = Pump::start(passage, first, writer, upstream.idle());
+    let mut pump = Pump::start(passage, first, writer, pace);
     let answered = pump.send(upstream, upstream.send(method, target, headers, body, None)).await;
     if answered.is_err() {
         // What was handed on is told even so.

@@ -4,7 +4,6 @@
 //! other side may answer before it has heard everything.
 
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -12,6 +11,7 @@ use tokio::time::timeout;
 
 use crate::crossing::Released;
 use crate::http::body::Writer;
+use crate::http::pace::{Pace, Pacer};
 use crate::verdict::{Outcome, Refusal};
 
 use super::exchange::Facts;
@@ -42,7 +42,7 @@ impl Drop for Pump {
 impl Pump {
     /// Begins.
     #[must_use]
-    pub fn start(mut passage: Passage, first: Released, writer: Writer, idle: Duration) -> Self {
+    pub fn start(mut passage: Passage, first: Released, writer: Writer, pace: Pace) -> Self {
         let fault = Arc::new(OnceLock::new());
         let tell = Arc::clone(&fault);
         let (go_on, stopped) = oneshot::channel::<()>();
@@ -50,7 +50,7 @@ impl Pump {
             let tell = |refusal: &Refusal| drop(tell.set(refusal.clone()));
             let result = tokio::select! {
                 biased;
-                result = stream(&mut passage, first, writer, idle, Err(Refusal::UpstreamSlow), tell) => result,
+                result = stream(&mut passage, first, writer, pace, &Refusal::UpstreamSlow, tell) => result,
                 _ = stopped => Ok(Outcome::Cut),
             };
             (passage, result)
@@ -100,26 +100,28 @@ impl Pump {
     }
 }
 
-/// Hands on a body window by window. An error, or a receiver that has gone or takes nothing for `idle`, leaves it visibly
-/// broken off. `stalled`: what the last of these is. `on_fault` hears of an error before the receiver can.
+/// Hands on a body window by window. An error, or a receiver that has gone or is slower than `pace`, leaves it visibly broken
+/// off. `slow`: what the last of these is. `on_fault` hears of an error before the receiver can.
 ///
 /// # Errors
-/// Whatever is wrong with the rest of the body; `stalled`, if it is one.
+/// Whatever is wrong with the rest of the body; `slow`.
 pub async fn stream(
     passage: &mut Passage,
     first: Released,
     mut writer: Writer,
-    idle: Duration,
-    stalled: Result<Outcome, Refusal>,
+    pace: Pace,
+    slow: &Refusal,
     on_fault: impl FnOnce(&Refusal),
 ) -> Result<Outcome, Refusal> {
+    let mut pacer = Pacer::new(pace);
     let mut next = Some(first);
     while let Some(released) = next {
-        // Whoever takes nothing must not be able to hold us for ever.
-        match timeout(idle, writer.write(released.into_bytes())).await {
-            Ok(Ok(())) => {}
-            Ok(Err(_)) => return Ok(Outcome::Abandoned),
-            Err(_) => return stalled.inspect_err(on_fault),
+        // Whoever takes nothing, or next to nothing, must not be able to hold us for ever.
+        let bytes = released.into_bytes();
+        match pacer.wait(bytes.len(), writer.write(bytes)).await {
+            Some(Ok(())) => {}
+            Some(Err(_)) => return Ok(Outcome::Abandoned),
+            None => return Err(slow.clone()).inspect_err(on_fault),
         }
         next = match passage.next().await {
             Ok(next) => next,
@@ -129,9 +131,9 @@ pub async fn stream(
             }
         };
     }
-    match timeout(idle, writer.finish()).await {
-        Ok(Ok(())) => Ok(Outcome::Delivered),
-        Ok(Err(_)) => Ok(Outcome::Abandoned),
-        Err(_) => stalled.inspect_err(on_fault),
+    match pacer.wait(0, writer.finish()).await {
+        Some(Ok(())) => Ok(Outcome::Delivered),
+        Some(Err(_)) => Ok(Outcome::Abandoned),
+        None => Err(slow.clone()).inspect_err(on_fault),
     }
 }

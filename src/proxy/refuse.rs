@@ -64,6 +64,8 @@ pub fn problem(refusal: &Refusal) -> Problem {
         R::UpstreamUnreachable => (502, "upstream_unreachable", "the service cannot be reached"),
         R::UpstreamMalformed => (502, "upstream_malformed", "the service did not answer in HTTP"),
         R::UpstreamSlow => (504, "upstream_slow", "the service did not answer in time"),
+        // Told to nobody: the head of that answer has gone.
+        R::AnswerSlow => (408, "answer_slow", "the answer was not taken in time"),
         R::VaultUnavailable | R::LedgerUnavailable | R::Overloaded | R::Draining => {
             (503, "temporarily_unavailable", "try again later")
         }
@@ -165,6 +167,7 @@ mod tests {
         check(&Refusal::UpstreamUnreachable, 502, "upstream_unreachable");
         check(&Refusal::UpstreamMalformed, 502, "upstream_malformed");
         check(&Refusal::UpstreamSlow, 504, "upstream_slow");
+        check(&Refusal::AnswerSlow, 408, "answer_slow");
         for ours in [Refusal::VaultUnavailable, Refusal::LedgerUnavailable, Refusal::Overloaded, Refusal::Draining] {
             check(&ours, 503, "temporarily_unavailable");
         }

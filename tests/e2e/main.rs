@@ -19,6 +19,7 @@ mod bodies;
 mod crash;
 mod disclosure;
 mod identity;
+mod limits;
 mod operate;
 mod outbound;
 mod protocol;

@@ -19,6 +19,7 @@ use super::Exit;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::http::listener::{self, ConnectionLimits, Listener};
+use crate::http::pace::Pace;
 use crate::{config, telemetry};
 use orders::Orders;
 use show::{BOLD, Curl, DIM, PLAIN};
@@ -91,6 +92,7 @@ async fn sample(orders: Orders) -> Result<Listener, String> {
         handshake: second * 10,
         head: second * 10,
         idle: second * 60,
+        taking: Pace { idle: second * 60, total: second * 300, rate: 1024 },
         head_bytes: 32 << 10,
         head_fields: 100,
         streams: 100,

@@ -13,6 +13,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use crate::http::body::{Limits, Outgoing, Reader};
 use crate::http::listener::{Call, Peer, Service};
+use crate::http::pace::Pace;
 
 /// How many orders there are.
 const COUNT: usize = 12;
@@ -155,7 +156,8 @@ impl Orders {
 impl Service for Orders {
     async fn call(&self, _: Arc<Peer>, request: Call) -> Response<Outgoing> {
         let (parts, body) = request.into_parts();
-        let limits = Limits { body_bytes: 1 << 20, ratio: 100, idle: Duration::from_secs(5) };
+        let pace = Pace { idle: Duration::from_secs(5), total: Duration::from_secs(60), rate: 1024 };
+        let limits = Limits { body_bytes: 1 << 20, ratio: 100, pace };
         let mut reader = Reader::new(body, &[], limits);
         let mut received = Vec::new();
         while let Ok(Some(chunk)) = reader.next().await {

@@ -7,7 +7,8 @@ use proptest::prelude::*;
 use super::*;
 
 const ALL: [Coding; 4] = [Coding::Gzip, Coding::Deflate, Coding::Brotli, Coding::Zstd];
-const ROOMY: Limits = Limits { body_bytes: 64 << 20, ratio: 100, idle: Duration::from_secs(5) };
+const PACE: Pace = Pace { idle: Duration::from_secs(5), total: Duration::from_secs(50), rate: 0 };
+const ROOMY: Limits = Limits { body_bytes: 64 << 20, ratio: 100, pace: PACE };
 
 /// A body of the given chunks; then its end, an error, or silence.
 struct Chunks(VecDeque<Bytes>, Then);
@@ -269,7 +270,7 @@ fn a_broken_connection_is_incomplete_whatever_the_coding() {
 fn a_silent_sender_is_cut_after_the_idle_time() {
     for (codings, chunk) in [(&[][..], &b""[..]), (&[Coding::Gzip], b"\x1f\x8b")] {
         let body = Chunks([Bytes::copy_from_slice(chunk)].into(), Then::Silence);
-        let limits = Limits { idle: Duration::from_millis(20), ..ROOMY };
+        let limits = Limits { pace: Pace { idle: Duration::from_millis(20), ..PACE }, ..ROOMY };
         assert_eq!(run(read(Reader::new(body, codings, limits))), Err(BodyError::Slow));
     }
 }
@@ -278,7 +279,8 @@ fn a_silent_sender_is_cut_after_the_idle_time() {
 fn each_wait_has_its_own_time() {
     run(async {
         let (mut writer, outgoing) = Outgoing::stream();
-        let mut reader = Reader::new(outgoing, &[], Limits { idle: Duration::from_millis(600), ..ROOMY });
+        let mut reader =
+            Reader::new(outgoing, &[], Limits { pace: Pace { idle: Duration::from_millis(600), ..PACE }, ..ROOMY });
         let feed = async {
             for _ in 0..4 {
                 let _ = tokio::time::timeout(Duration::from_millis(200), std::future::pending::<()>()).await;
@@ -416,5 +418,82 @@ proptest! {
     #[test]
     fn garbage_never_panics(garbage in prop::collection::vec(any::<u8>(), 0..500), which in 0usize..4, size in 1usize..100) {
         let _ = decode(&garbage, size, &[ALL[which]], ROOMY);
+    }
+}
+
+/// The pieces of a body that holds something, and what it holds.
+async fn held(outgoing: Outgoing, feed: impl Future<Output = ()>) -> (Vec<Bytes>, Arc<()>) {
+    let hold = Arc::new(());
+    let mut body = outgoing.holding(Arc::clone(&hold) as Hold).coded(Coding::Gzip);
+    let (pieces, ()) = tokio::join!(
+        async {
+            let mut pieces = Vec::new();
+            while let Some(frame) = body.frame().await {
+                pieces.push(frame.unwrap().into_data().unwrap());
+            }
+            pieces
+        },
+        feed
+    );
+    drop(body);
+    (pieces, hold)
+}
+
+#[test]
+fn what_a_body_holds_is_held_until_the_last_of_its_bytes_is_gone() {
+    let check = |(mut pieces, hold): (Vec<Bytes>, Arc<()>)| {
+        let last = pieces.pop().unwrap();
+        drop(pieces);
+        assert_eq!(Arc::strong_count(&hold), 2, "the last piece is still somewhere");
+        let part = last.slice(1..);
+        drop(last);
+        assert_eq!(Arc::strong_count(&hold), 2, "a part of it is");
+        drop(part);
+        assert_eq!(Arc::strong_count(&hold), 1);
+    };
+    run(async {
+        for size in [100, 300_000] {
+            check(held(Outgoing::full(sample(size).into()), async {}).await);
+        }
+        let (mut writer, outgoing) = Outgoing::stream();
+        let feed = async {
+            for _ in 0..3 {
+                writer.write(sample(1000).into()).await.unwrap();
+            }
+            writer.finish().await.unwrap();
+        };
+        check(held(outgoing, feed).await);
+        let hold = Arc::new(());
+        let plain = Outgoing::full(sample(10).into()).holding(Arc::clone(&hold) as Hold).collect().await.unwrap();
+        assert_eq!(Arc::strong_count(&hold), 2);
+        drop(plain);
+        assert_eq!(Arc::strong_count(&hold), 1);
+    });
+}
+
+#[test]
+fn a_sender_that_drips_is_cut_by_the_rate_and_by_the_whole_time() {
+    let millis = Duration::from_millis;
+    for pace in [
+        Pace { idle: millis(120), total: Duration::from_secs(60), rate: 1000 },
+        Pace { idle: millis(120), total: millis(300), rate: 0 },
+    ] {
+        let read = run(async move {
+            let (mut writer, outgoing) = Outgoing::stream();
+            let reader = Reader::new(outgoing, &[], Limits { pace, ..ROOMY });
+            let drip = async {
+                // Many times as long as it may take, and never a pause as long as the idle time.
+                for _ in 0..200 {
+                    let _ = tokio::time::timeout(millis(20), std::future::pending::<()>()).await;
+                    let _ = writer.write(Bytes::from_static(b"x")).await;
+                }
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                read = read(reader) => read,
+                () = drip => unreachable!("it waits for ever"),
+            }
+        });
+        assert_eq!(read, Err(BodyError::Slow), "{pace:?}");
     }
 }

@@ -17,11 +17,13 @@ const LIMITS: ConnectionLimits = ConnectionLimits {
     handshake: Duration::from_secs(20),
     head: Duration::from_secs(20),
     idle: Duration::from_secs(20),
+    taking: TAKING,
     head_bytes: 8192,
     head_fields: 20,
     streams: 10,
     connections: 100,
 };
+const TAKING: Pace = Pace { idle: Duration::from_secs(20), total: Duration::from_secs(60), rate: 0 };
 const GET: &[u8] = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n";
 const SHORT: Duration = Duration::from_millis(60);
 /// Longer than any test should take; a test that waits this long has failed.
@@ -278,7 +280,7 @@ async fn an_exchange_may_take_longer_than_the_limits_between_exchanges() {
 #[tokio::test]
 async fn a_peer_that_does_not_read_is_cut_and_the_writer_hears_so() {
     let (tell, mut told) = mpsc::unbounded_channel();
-    let listener = start(plain(ConnectionLimits { idle: SHORT, ..LIMITS }), move |_, _| {
+    let listener = start(plain(ConnectionLimits { taking: Pace { idle: SHORT, ..TAKING }, ..LIMITS }), move |_, _| {
         let tell = tell.clone();
         Box::pin(async move {
             let (mut writer, outgoing) = Outgoing::stream();
@@ -298,7 +300,7 @@ async fn a_peer_that_does_not_read_is_cut_and_the_writer_hears_so() {
 
 #[tokio::test]
 async fn an_http_2_peer_that_opens_no_window_is_cut_although_it_answers_pings() {
-    let limits = ConnectionLimits { idle: SHORT, head: SHORT, ..LIMITS };
+    let limits = ConnectionLimits { idle: SHORT, taking: Pace { idle: SHORT, ..TAKING }, head: SHORT, ..LIMITS };
     let listener = start(plain(limits), |_, _| Box::pin(async { text(vec![b'x'; 100]) })).await;
     for window in [0, 10] {
         let stream = TcpStream::connect(listener.address()).await.unwrap();
@@ -440,3 +442,29 @@ async fn a_long_answer_that_breaks_off_is_broken_off_on_either_protocol() {
 }
 
 mod tls;
+
+#[tokio::test]
+async fn an_http_2_peer_that_takes_an_answer_in_drips_is_cut() {
+    let millis = Duration::from_millis;
+    for taking in [
+        Pace { idle: millis(200), total: millis(600), rate: 0 },
+        Pace { idle: millis(200), total: Duration::from_secs(600), rate: 1 << 20 },
+    ] {
+        // Other exchanges keep the connection busy: that must not help.
+        let limits = ConnectionLimits { idle: millis(200), taking, head: SHORT, ..LIMITS };
+        let listener = start(plain(limits), |_, _| Box::pin(async { text(vec![b'x'; 100_000]) })).await;
+        let stream = TcpStream::connect(listener.address()).await.unwrap();
+        let mut builder = http2::Builder::new(TokioExecutor::new());
+        let (mut send, connection) =
+            builder.initial_stream_window_size(10).handshake(TokioIo::new(stream)).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let mut answer = send.send_request(get()).await.unwrap().into_body();
+        let drip = async {
+            while let Some(Ok(_)) = answer.frame().await {
+                let _ = tokio::time::timeout(millis(40), pending::<()>()).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, drip).await.expect("cut");
+        let _ = tokio::time::timeout(PATIENCE, connection).await.expect("cut").unwrap();
+    }
+}
