@@ -132,6 +132,12 @@ fields = [
 [[outbound]]
 match = "GET /none"
 upstream = "none"
+[[inbound]]
+match = "GET /lines"
+upstream = "orders"
+[inbound.response]
+body = "ndjson"
+keep = ["$.n"]
 "#;
 
 fn explain(document: &str, more: &[&str]) -> (Exit, String, String) {
@@ -189,6 +195,17 @@ fn explain_takes_a_request_for_a_route_and_any_leg() {
     assert_eq!(exit, Exit::Clean);
     assert_eq!(row(&out, "$['ref']")[1..], ["id", "reveal ref (./p.toml:16)", "\"<revealed:id>\""]);
     assert_eq!(row(&out, "$['n']")[1..], ["(default: keep)", "1"]);
+}
+
+#[test]
+fn explain_reads_lines_as_traffic_does_up_to_the_fault() {
+    let (exit, out, _) = explain("{\"n\": 1, \"m\": 2}\r\n\n{\"n\": 3}\n", &["-r", "GET /lines"]);
+    assert_eq!(exit, Exit::Clean);
+    assert_eq!(row(&out, "line 1: $['m']")[1..], ["(default: drop)", "-"]);
+    assert_eq!(row(&out, "line 3: $['n']").last().unwrap(), "3");
+    let (exit, out, _) = explain("{\"n\": 1}\n{\"n\": 1}\r{}", &["-r", "GET /lines"]);
+    assert_eq!((exit, row(&out, "line 1: $['n']").len()), (Exit::Findings, 3));
+    assert!(out.contains("the stream is cut off: a carriage return inside a line, byte 17, line 2"), "{out}");
 }
 
 #[test]

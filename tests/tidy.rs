@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 /// The layers of `docs/architecture.md`, lowest first. A module may use those of lower layers.
 const LAYERS: &[&[&str]] = &[
     &["ids", "secret", "clock", "verdict"],
-    &["policy", "json"],
+    &["policy", "json", "frames"],
     &["vault", "ledger", "keys", "http", "telemetry"],
     &["crossing", "registry"],
     &["proxy", "admin"],
@@ -31,6 +31,7 @@ const LAYERS: &[&[&str]] = &[
 const ASIDE: &[(&str, &str)] = &[
     ("verdict", "ids"),
     ("policy", "json"),
+    ("policy", "frames"),
     ("vault", "keys"),
     ("ledger", "keys"),
     ("keys", "http"),

@@ -86,23 +86,27 @@ pub fn run(args: Args, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
     let today = args.today.unwrap_or_else(check::today);
     let mut shown = head(&policy, route, which, &leg.leg);
     let exit = match &leg.leg.body {
-        BodyKind::Json => match explain(leg, &document, &mut Placeholders { leg, today }) {
-            Ok(lines) => {
-                shown.push_str(&table(leg, &lines));
-                Exit::Clean
+        kind if kind.is_read() => {
+            let explained = explain(leg, &document, &mut Placeholders { leg, today });
+            if explained.refused.is_none() || kind.is_stream() {
+                shown.push_str(&table(leg, &explained.lines));
             }
-            Err(fault) => {
-                shown.push_str(&format!("\n{RED}the document is refused{OFF}: {fault}\n"));
-                Exit::Findings
+            match explained.refused {
+                None => Exit::Clean,
+                Some(why) => {
+                    let what = if kind.is_stream() { "the stream is cut off" } else { "the document is refused" };
+                    shown.push_str(&format!("\n{RED}{what}{OFF}: {why}\n"));
+                    Exit::Findings
+                }
             }
-        },
-        BodyKind::None => {
-            shown.push_str("\nthis leg has no body: one that is sent is refused\n");
-            Exit::Findings
         }
         BodyKind::Opaque { reason } => {
             shown.push_str(&format!("\nthe body passes unread: {reason}\n"));
             Exit::Clean
+        }
+        _ => {
+            shown.push_str("\nthis leg has no body: one that is sent is refused\n");
+            Exit::Findings
         }
     };
     match out.write_all(shown.as_bytes()).and_then(|()| out.flush()) {

@@ -7,7 +7,9 @@
 //! ```
 
 pub mod bind;
+mod document;
 pub mod head;
+mod records;
 pub mod transform;
 
 use std::sync::Arc;
@@ -15,12 +17,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::clock::Time;
-use crate::ids::RuleId;
-use crate::json::window::{Judge, Judgement, Kind, Leaf, Rewriter};
-use crate::json::{Fault, FaultKind, text};
+use crate::frames;
+use crate::ids::{Leg, RuleId};
+use crate::json::text;
+use crate::json::window::{Judge, Judgement, Kind, Leaf};
 use crate::policy::compile::Asker;
+use crate::policy::rule::BodyKind;
 use crate::verdict::Refusal;
 use bind::{Applied, BoundLeg, Input};
+use document::Document;
+use records::Records;
 
 /// Bytes of a body that may leave.
 #[derive(Debug)]
@@ -60,16 +66,42 @@ pub type Tally = Vec<(RuleId, u64)>;
 /// Runs one body through its leg's rules.
 ///
 /// What was fed and decided waits inside until [`Crossing::take`]: whoever wants a body whole takes once, at the end.
-/// After a refusal a crossing is spent, and what waits in it is lost with it.
+/// After a refusal a crossing is spent, and what waits in it is lost with it, save what had passed as a unit of its own (a
+/// record): that may still be taken.
 pub struct Crossing {
     leg: Arc<BoundLeg>,
-    /// Made with the first byte: most requests have no body. `None` too where the body passes unread.
-    rewriter: Option<Box<Rewriter>>,
+    /// Made with the first byte: most requests have no body.
+    body: Option<Box<Body>>,
     hand: Hand,
-    out: Vec<u8>,
+    out: Out,
     bytes_in: u64,
     bytes_out: u64,
     failed: bool,
+}
+
+/// A body, by its framing.
+enum Body {
+    /// Passes unread.
+    Unread,
+    /// One document.
+    Json(Document),
+    /// Lines of documents.
+    Lines(Records),
+}
+
+/// What was decided, and how much of it may leave.
+#[derive(Default)]
+struct Out {
+    bytes: Vec<u8>,
+    /// So many of them may leave.
+    ready: usize,
+}
+
+impl Out {
+    /// All of it may leave.
+    fn release(&mut self) {
+        self.ready = self.bytes.len();
+    }
 }
 
 /// What transforming needs besides the leg.
@@ -90,7 +122,7 @@ impl Crossing {
     #[must_use]
     pub fn new(leg: Arc<BoundLeg>, now: Time) -> Self {
         let hand = Hand { now, scratch: String::new(), unfit: 0, foreign: 0 };
-        Self { leg, rewriter: None, hand, out: Vec::new(), bytes_in: 0, bytes_out: 0, failed: false }
+        Self { leg, body: None, hand, out: Out::default(), bytes_in: 0, bytes_out: 0, failed: false }
     }
 
     /// Scans, plans, resolves, splices the next bytes.
@@ -105,13 +137,10 @@ impl Crossing {
             return Ok(());
         }
         self.bytes_in = self.bytes_in.saturating_add(chunk.len() as u64);
-        let Some(program) = &self.leg.compiled.program else {
-            self.out.extend_from_slice(chunk);
-            return Ok(());
-        };
-        let rewriter = self.rewriter.get_or_insert_with(|| Box::new(Rewriter::new(Arc::clone(program))));
-        let fed = rewriter.feed(chunk, &mut Bench { leg: &self.leg, hand: &mut self.hand });
-        self.settle(fed).await
+        let body = self.body.get_or_insert_with(|| Box::new(Body::new(&self.leg)));
+        let mut bench = Bench { leg: &self.leg, hand: &mut self.hand };
+        let fed = body.feed(chunk, &mut bench, &mut self.out);
+        self.settle(fed)
     }
 
     /// The body ends here. An empty body passes unless a rule says `must`.
@@ -122,45 +151,34 @@ impl Crossing {
         if self.failed {
             return Err(self.spent());
         }
-        if let Some(rewriter) = &mut self.rewriter {
-            let finished = rewriter.finish(&mut Bench { leg: &self.leg, hand: &mut self.hand });
-            self.settle(finished).await?;
-        }
-        let matched = |rule: &usize| {
-            let Some(rewriter) = &self.rewriter else { return false };
-            let askers = self.leg.compiled.askers.iter().zip(rewriter.matched());
-            askers.filter(|(asker, _)| **asker == Asker::Rule(*rule)).any(|(_, count)| *count > 0)
+        let mut bench = Bench { leg: &self.leg, hand: &mut self.hand };
+        let finished = match &mut self.body {
+            Some(body) => body.finish(&mut bench, &mut self.out),
+            // Of a stream each record must match; there is none.
+            None if self.leg.compiled.leg.body.is_stream() => Ok(()),
+            None => bench.must_match(None),
         };
-        if let Some(rule) = self.leg.musts.iter().find(|rule| !matched(rule)) {
-            self.failed = true;
-            let rule = self.leg.rule_id(Asker::Rule(*rule)).cloned();
-            let leg = self.leg.side;
-            return Err(match rule {
-                Some(rule) => Refusal::RuleUnmatched { leg, rule },
-                None => Refusal::RuleFailed { leg, rule: None },
-            });
-        }
-        Ok(())
+        self.settle(finished)
     }
 
-    /// What has been decided since the last call.
+    /// What may leave of what has been decided since the last call.
     #[must_use]
     pub fn take(&mut self) -> Released {
-        if self.failed {
-            self.out.clear();
-        }
-        self.bytes_out = self.bytes_out.saturating_add(self.out.len() as u64);
-        Released(Bytes::from(std::mem::take(&mut self.out)))
+        let held = self.out.bytes.split_off(self.out.ready.min(self.out.bytes.len()));
+        let ready = std::mem::replace(&mut self.out.bytes, held);
+        self.out.ready = 0;
+        self.bytes_out = self.bytes_out.saturating_add(ready.len() as u64);
+        Released(Bytes::from(ready))
     }
 
     /// How often each rule decided.
     #[must_use]
     pub fn tally(&self) -> Tally {
-        let Some(rewriter) = &self.rewriter else { return Vec::new() };
+        let Some(document) = self.body.as_ref().and_then(|body| body.document()) else { return Vec::new() };
         // One selection asks for each rule, so that no rule comes twice.
-        let decided = rewriter.counts().iter().filter(|count| **count > 0).count();
+        let decided = document.counts().iter().filter(|count| **count > 0).count();
         let mut tally = Tally::with_capacity(decided);
-        for (asker, count) in self.leg.compiled.askers.iter().zip(rewriter.counts()) {
+        for (asker, count) in self.leg.compiled.askers.iter().zip(document.counts()) {
             if let (1.., Some(id)) = (*count, self.leg.rule_id(*asker)) {
                 tally.push((id.clone(), *count));
             }
@@ -192,39 +210,88 @@ impl Crossing {
         self.hand.foreign
     }
 
-    /// Splices what was planned, or says why not.
-    async fn settle(&mut self, planned: Result<(), Fault>) -> Result<(), Refusal> {
-        let Some(rewriter) = &mut self.rewriter else { return Ok(()) };
-        // Sealed tokens are computed where they are judged, so that no edit is left for later. The stored vault will resolve
-        // its batch here; until then an edit that waits is a mismatch, and a mismatch refuses.
-        let spliced = match planned {
-            Ok(()) => rewriter.splice(std::iter::empty(), &mut self.out).map_err(|_| None),
-            Err(fault) => Err(Some(fault)),
-        };
-        let Err(fault) = spliced else { return Ok(()) };
-        self.failed = true;
-        let asker = rewriter.failed().and_then(|selection| self.leg.compiled.askers.get(selection)).copied();
-        let rule = asker.and_then(|asker| self.leg.rule_id(asker)).cloned();
-        let leg = self.leg.side;
-        Err(match (fault, asker, rule) {
-            (Some(fault), Some(Asker::Reveal(_)), Some(rule)) if fault.kind == FaultKind::Rule => {
-                Refusal::TokenNotAccepted { leg, rule }
+    /// A refusal spends the crossing, with all that waits in it but whole records.
+    fn settle(&mut self, done: Result<(), Refusal>) -> Result<(), Refusal> {
+        if done.is_err() {
+            self.failed = true;
+            if !self.leg.compiled.leg.body.is_stream() {
+                self.out = Out::default();
             }
-            (Some(fault), _, rule)
-                if matches!(fault.kind, FaultKind::Rule | FaultKind::DuplicateName | FaultKind::FilterSteps) =>
-            {
-                Refusal::RuleFailed { leg, rule }
-            }
-            (Some(fault), _, _) => {
-                Refusal::BodyMalformed { leg, fault: fault.kind.code(), location: fault.location, offset: fault.offset }
-            }
-            (None, _, _) => Refusal::RuleFailed { leg, rule: None },
-        })
+        }
+        done
     }
 
     fn spent(&self) -> Refusal {
         Refusal::RuleFailed { leg: self.leg.side, rule: None }
     }
+}
+
+impl Body {
+    fn new(leg: &BoundLeg) -> Self {
+        let Some(program) = &leg.compiled.program else { return Self::Unread };
+        let document = Document::new(program);
+        match leg.compiled.leg.body {
+            BodyKind::Ndjson => Self::Lines(Records::new(document, leg.compiled.unit_bytes)),
+            _ => Self::Json(document),
+        }
+    }
+
+    fn feed(&mut self, chunk: &[u8], bench: &mut Bench<'_>, out: &mut Out) -> Result<(), Refusal> {
+        match self {
+            Self::Unread => out.bytes.extend_from_slice(chunk),
+            Self::Json(document) => document.feed(chunk, bench, &mut out.bytes)?,
+            Self::Lines(records) => return records.feed(chunk, bench, out),
+        }
+        out.release();
+        Ok(())
+    }
+
+    fn finish(&mut self, bench: &mut Bench<'_>, out: &mut Out) -> Result<(), Refusal> {
+        match self {
+            Self::Unread => {}
+            Self::Json(document) => {
+                document.finish(bench, &mut out.bytes)?;
+                bench.must_match(Some(document))?;
+            }
+            Self::Lines(records) => return records.finish(bench, out),
+        }
+        out.release();
+        Ok(())
+    }
+
+    /// The one that counts.
+    fn document(&self) -> Option<&Document> {
+        match self {
+            Self::Unread => None,
+            Self::Json(document) => Some(document),
+            Self::Lines(records) => Some(records.document()),
+        }
+    }
+}
+
+impl Bench<'_> {
+    /// Every rule that must match has matched in this document.
+    fn must_match(&self, document: Option<&Document>) -> Result<(), Refusal> {
+        let matched = |rule: &usize| {
+            let Some(document) = document else { return false };
+            let askers = self.leg.compiled.askers.iter().zip(document.matched());
+            askers.filter(|(asker, _)| **asker == Asker::Rule(*rule)).any(|(_, count)| *count > 0)
+        };
+        let Some(rule) = self.leg.musts.iter().find(|rule| !matched(rule)) else { return Ok(()) };
+        let leg = self.leg.side;
+        Err(match self.leg.rule_id(Asker::Rule(*rule)).cloned() {
+            Some(rule) => Refusal::RuleUnmatched { leg, rule },
+            None => Refusal::RuleFailed { leg, rule: None },
+        })
+    }
+}
+
+/// A body that is not in its framing. `unit`: the number of its line, event or part.
+fn malformed(leg: Leg, fault: frames::Fault, unit: u64) -> Refusal {
+    let word = match fault.kind {
+        frames::FaultKind::LineReturn => "line",
+    };
+    Refusal::BodyMalformed { leg, fault: fault.kind.code(), location: format!("{word} {unit}"), offset: fault.offset }
 }
 
 /// Adds to a rule's count.

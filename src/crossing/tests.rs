@@ -1,5 +1,7 @@
 //! Policies as text, bound to real keys, on bodies and heads.
 
+mod framed;
+
 use std::path::Path;
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, header};

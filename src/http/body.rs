@@ -217,6 +217,8 @@ enum Kind {
     Full(Bytes),
     Stream(mpsc::Receiver<Piece>),
     Coded(Box<Coded>),
+    /// About to be broken off: what was handed over before goes out first.
+    Breaking,
     /// Broken off.
     Broken,
 }
@@ -254,7 +256,7 @@ impl std::fmt::Debug for Outgoing {
             Kind::Full(_) => "full",
             Kind::Stream(_) => "stream",
             Kind::Coded(_) => "coded",
-            Kind::Broken => "broken",
+            Kind::Breaking | Kind::Broken => "broken",
         };
         write!(f, "Outgoing({kind})")
     }
@@ -313,7 +315,7 @@ impl Outgoing {
     fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, CutOff>>> {
         Poll::Ready(match &mut self.kind {
             Kind::Empty => None,
-            Kind::Broken => Some(Err(CutOff)),
+            Kind::Breaking | Kind::Broken => Some(Err(CutOff)),
             Kind::Full(bytes) => {
                 let bytes = std::mem::take(bytes);
                 self.kind = Kind::Empty;
@@ -326,7 +328,12 @@ impl Outgoing {
                     let _ = taken.send(());
                     None
                 }
-                None => Some(Err(CutOff)),
+                None => {
+                    // A connection forgets what it has not written yet when a body fails: it writes when the body has nothing.
+                    self.kind = Kind::Breaking;
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
             },
             Kind::Coded(coded) => std::task::ready!(coded.poll_chunk(cx)),
         })
@@ -386,7 +393,7 @@ impl Body for Outgoing {
         match &self.kind {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Stream(_) | Kind::Coded(_) | Kind::Broken => SizeHint::default(),
+            Kind::Stream(_) | Kind::Coded(_) | Kind::Breaking | Kind::Broken => SizeHint::default(),
         }
     }
 }

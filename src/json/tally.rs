@@ -44,6 +44,15 @@ impl Tally {
         }
     }
 
+    /// For the next document: what was counted stays.
+    pub(super) fn restart(&mut self, program: &Program) {
+        self.matched.fill(0);
+        self.failed = None;
+        self.steps = program.limits.filter_steps;
+        self.loose.clear();
+        self.found = None;
+    }
+
     /// A ruling of an edge in the cache was used.
     #[inline]
     pub(super) fn hit(&mut self, edge: Edge, ruled: Ruled) {

@@ -161,6 +161,20 @@ impl Walker {
         }
     }
 
+    /// Begins anew with another document. What was counted stays counted; what matched does not.
+    pub(super) fn restart(&mut self, program: &Program) {
+        self.stage = Stage::Value;
+        self.stack.clear();
+        self.top = Frame::new(Kind::Root, 0);
+        (self.sep, self.item, self.value) = (0, 0, 0);
+        self.escaped = false;
+        self.skim = Skim::new();
+        self.mode = Mode::Keep;
+        self.pending = Pending::default();
+        self.region = None;
+        self.tally.restart(program);
+    }
+
     /// Goes on from `pos` as far as the bytes reach. Gives where it stopped; the window may end at `sep`.
     pub(super) fn run(
         &mut self,

@@ -143,6 +143,16 @@ impl Rewriter {
         Self { program, walker, plan, buf, window: 0, pos: 0, valid: 0, gone: 0, fault: None }
     }
 
+    /// Makes it ready for another document, with the room that it has. [`Rewriter::counts`] go on; [`Rewriter::matched`] begin anew.
+    /// What was not spliced is lost.
+    pub fn restart(&mut self) {
+        self.walker.restart(&self.program);
+        self.plan.clear();
+        self.buf.clear();
+        (self.window, self.pos, self.valid, self.gone) = (0, 0, 0, 0);
+        self.fault = None;
+    }
+
     /// Scans and plans the next bytes. After a fault the rewriter is spent: the fault comes again, and its window is not
     /// to be used.
     ///

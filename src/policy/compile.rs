@@ -58,6 +58,8 @@ pub struct CompiledLeg {
     pub beside: Vec<Asker>,
     /// Whether a rule says `must`: then the leg is atomic as a whole.
     pub must: bool,
+    /// Bytes of one record up to which it is held until all of it has passed.
+    pub unit_bytes: u64,
 }
 
 /// Compiles a policy. All complaints at once (routes that match the same request, programs that are too complex).
@@ -72,7 +74,11 @@ pub fn compile(policy: Policy) -> Result<CompiledPolicy, Vec<Diagnostic>> {
     let outbound = router(&policy, Direction::Outbound, &mut found);
     let mut routes = Vec::new();
     for route in &policy.routes {
-        let mut leg = |leg: &Leg| compile_leg(leg, &route.place, limits, &mut found);
+        let unit = policy.limits.atomic_bytes;
+        let mut leg = |leg: &Leg| {
+            let compiled = compile_leg(leg, &route.place, limits, &mut found);
+            compiled.map(|compiled| CompiledLeg { unit_bytes: unit, ..compiled })
+        };
         let (request, response) = (leg(&route.request), leg(&route.response));
         let error = route.error.as_ref().map(&mut leg);
         if let (Some(request), Some(response)) = (request, response) {
@@ -150,7 +156,7 @@ fn compile_leg(leg: &Leg, route: &Place, limits: json::Limits, found: &mut Vec<D
         });
     }
     let program = match leg.body {
-        BodyKind::Json => match Program::new(selections, leg.default, limits) {
+        BodyKind::Json | BodyKind::Ndjson => match Program::new(selections, leg.default, limits) {
             Ok(program) => Some(Arc::new(program)),
             Err(error) => {
                 complain(leg, route, &askers, &error, found);
@@ -160,7 +166,7 @@ fn compile_leg(leg: &Leg, route: &Place, limits: json::Limits, found: &mut Vec<D
         BodyKind::None | BodyKind::Opaque { .. } => None,
     };
     let must = leg.rules.iter().any(|rule| rule.must);
-    Some(CompiledLeg { leg: Arc::new(leg.clone()), program, askers, beside, must })
+    Some(CompiledLeg { leg: Arc::new(leg.clone()), program, askers, beside, must, unit_bytes: 0 })
 }
 
 fn verb(action: &Action) -> Verb {

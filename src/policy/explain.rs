@@ -5,12 +5,13 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::json::Fault;
+use crate::frames::lines::{Lines, Piece};
 use crate::json::tape::{NodeId, NodeKind, Tape};
 use crate::json::text;
 use crate::json::window::{Judge, Rewriter, TraceOutcome};
 
 use super::compile::{Asker, CompiledLeg};
+use super::rule::BodyKind;
 
 /// One leaf, or a container that was decided as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,17 +26,54 @@ pub struct Line {
     pub leaves: Option<String>,
 }
 
-/// Explains one document. `judge` must not answer `Later`: nobody resolves it here.
-///
-/// # Errors
-/// Why the document is refused.
-pub fn explain(leg: &CompiledLeg, document: &[u8], judge: &mut dyn Judge) -> Result<Vec<Line>, Fault> {
-    let Some(program) = &leg.program else { return Ok(Vec::new()) };
+/// What becomes of a body.
+#[derive(Debug, Default)]
+pub struct Explained {
+    /// In its order; of a body of several documents, those before a fault.
+    pub lines: Vec<Line>,
+    /// Why it is refused, or cut off there.
+    pub refused: Option<String>,
+}
+
+/// Explains one body. `judge` must not answer `Later`: nobody resolves it here.
+pub fn explain(leg: &CompiledLeg, body: &[u8], judge: &mut dyn Judge) -> Explained {
+    let mut explained = Explained::default();
+    let done = match leg.leg.body {
+        BodyKind::Ndjson => records(leg, body, judge, &mut explained.lines),
+        _ => document(leg, body, judge, "", &mut explained.lines),
+    };
+    explained.refused = done.err();
+    explained
+}
+
+/// Record by record, as traffic reads them.
+fn records(leg: &CompiledLeg, body: &[u8], judge: &mut dyn Judge, out: &mut Vec<Line>) -> Result<(), String> {
+    let (mut lines, mut input, mut number) = (Lines::default(), body, 1_u64);
+    // A carriage return apart, all of a record is one piece here.
+    while let Some(piece) = lines.next(&mut input).map_err(|fault| format!("{fault}, line {number}"))? {
+        match piece {
+            Piece::Blank(_) => {}
+            Piece::Record(record) => document(leg, record, judge, &format!("line {number}: "), out)?,
+            Piece::End(_) => number += 1,
+        }
+    }
+    lines.finish().map_err(|fault| format!("{fault}, line {number}"))
+}
+
+/// One document. `head` goes before every location.
+fn document(
+    leg: &CompiledLeg,
+    document: &[u8],
+    judge: &mut dyn Judge,
+    head: &str,
+    out: &mut Vec<Line>,
+) -> Result<(), String> {
+    let Some(program) = &leg.program else { return Ok(()) };
     let mut rewriter = Rewriter::traced(program.clone());
     let mut sink = Vec::new();
-    rewriter.feed(document, judge)?;
+    rewriter.feed(document, judge).map_err(|fault| format!("{head}{fault}"))?;
     let _ = rewriter.splice(std::iter::empty(), &mut sink);
-    rewriter.finish(judge)?;
+    rewriter.finish(judge).map_err(|fault| format!("{head}{fault}"))?;
     let _ = rewriter.splice(std::iter::empty(), &mut sink);
     let mut leaves = leaves(document);
     let lines = rewriter.take_trace().into_iter().map(|line| {
@@ -49,9 +87,10 @@ pub fn explain(leg: &CompiledLeg, document: &[u8], judge: &mut dyn Judge) -> Res
             }
         };
         let asker = line.selection.and_then(|selection| leg.askers.get(selection)).copied();
-        Line { location: line.location, asker, outcome: line.outcome, leaves }
+        Line { location: format!("{head}{}", line.location), asker, outcome: line.outcome, leaves }
     });
-    Ok(lines.collect())
+    out.extend(lines);
+    Ok(())
 }
 
 /// The spelling of every leaf, by its normalised path; several where a name is doubled.

@@ -143,7 +143,7 @@ fn unruled(report: &mut Report<'_>, text: &Text<'_>, captures: &[String], leg: &
 
 fn leg<'a>(report: &mut Report<'_>, section: &Section<'_, '_>, around: &dyn Fn(bool) -> Around<'a>) -> Option<Leg> {
     let body = body(report, section);
-    let json = body == Some(BodyKind::Json);
+    let json = body.as_ref().is_some_and(BodyKind::has_paths);
     // After a complaint about `body`, complaints about paths into it would be noise.
     let around = around(json || body.is_none());
     let default = default(report, section, &around);
@@ -207,7 +207,7 @@ fn leg<'a>(report: &mut Report<'_>, section: &Section<'_, '_>, around: &dyn Fn(b
 }
 
 fn body(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<BodyKind> {
-    const KINDS: &[&str] = &["json", "none", "opaque"];
+    const KINDS: &[&str] = &["json", "ndjson", "none", "opaque"];
     let reason = section.text(report, "reason");
     let Some(text) = section.text(report, "body") else {
         if let (Some(reason), false) = (reason, section.has("body")) {
@@ -218,6 +218,7 @@ fn body(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<BodyKind> 
     };
     match text.value {
         "json" => Some(BodyKind::Json),
+        "ndjson" => Some(BodyKind::Ndjson),
         "none" => Some(BodyKind::None),
         "opaque" => match reason.filter(|reason| !reason.value.trim().is_empty()) {
             Some(reason) => {
@@ -239,7 +240,7 @@ fn body(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<BodyKind> 
                 None
             }
         },
-        "ndjson" | "sse" | "form" | "multipart" => {
+        "sse" | "form" | "multipart" => {
             report.error_with(
                 codes::UNSUPPORTED,
                 text.span,

@@ -8,7 +8,7 @@ use super::codes;
 use super::diagnostic::{Diagnostic, Severity};
 use super::lint::complaint;
 use super::route::{Template, TemplateSegment};
-use super::rule::{Action, BodyKind, LegOf, Locator, Plain, Policy, Reveal, Rule};
+use super::rule::{Action, LegOf, Locator, Plain, Policy, Reveal, Rule};
 
 /// Complains of reveals that can be read back, and of tokenized categories that can be written in clear.
 pub fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
@@ -74,7 +74,7 @@ fn unlisted(reveal: &Reveal, disclosing: &LegOf<'_>) -> bool {
                 matches!(&rule.locator, Locator::Path(path) if paths_meet(path, revealed, true))
                     && !matches!(rule.action, Action::Keep { .. })
             });
-            leg.body == BodyKind::Json && leg.default == Otherwise::Keep && !ruled
+            leg.body.has_paths() && leg.default == Otherwise::Keep && !ruled
         }
         Locator::Header(revealed) => {
             let ruled = leg.rules.iter().any(|rule| rule.locator == reveal.locator);
@@ -147,7 +147,7 @@ fn written(receiving: &LegOf<'_>, legs: &[LegOf<'_>], found: &mut Vec<Diagnostic
             let writes = receiving.route.methods.iter().any(|m| matches!(m.as_str(), "POST" | "PUT" | "PATCH"));
             let takes = receiving.half == Half::Request
                 && receiving.leg.default == Otherwise::Keep
-                && receiving.leg.body == BodyKind::Json;
+                && receiving.leg.body.has_paths();
             if takes && writes && !touched && one_resource(&receiving.route.template, &disclosing.route.template) {
                 let message = format!(
                     "route `{}`: takes `{}` as it comes, though it leaves as tokens (rule `{}`, line {}): a token that comes \

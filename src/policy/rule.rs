@@ -267,6 +267,8 @@ pub struct Place {
 pub enum BodyKind {
     /// `application/json` and `+json`.
     Json,
+    /// Lines of JSON: each is a document of its own.
+    Ndjson,
     /// No body at all.
     None,
     /// Bytes that pass unread; lists the reason that the policy gives.
@@ -274,6 +276,26 @@ pub enum BodyKind {
         /// Why.
         reason: String,
     },
+}
+
+impl BodyKind {
+    /// Whether it is made of JSON documents, so that paths lead somewhere.
+    #[must_use]
+    pub fn has_paths(&self) -> bool {
+        matches!(self, Self::Json | Self::Ndjson)
+    }
+
+    /// Whether it is read at all.
+    #[must_use]
+    pub fn is_read(&self) -> bool {
+        !matches!(self, Self::None | Self::Opaque { .. })
+    }
+
+    /// Whether it is made of documents that pass one by one, as soon as each is whole.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        matches!(self, Self::Ndjson)
+    }
 }
 
 /// One leg of a route.

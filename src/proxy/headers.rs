@@ -153,6 +153,9 @@ fn cache_control(value: &HeaderValue) -> Option<HeaderValue> {
     if kept.is_empty() { None } else { HeaderValue::from_str(&kept).ok() }
 }
 
+/// None of them is registered; these are in use. `application/json-seq` (RFC 7464) is another framing.
+const NDJSON: &[&str] = &["application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines"];
+
 /// What a message says about its body's media type, held against what the leg takes. For a message with a body; the answer is
 /// how it is said on.
 ///
@@ -176,6 +179,7 @@ pub fn media_type(headers: &HeaderMap, kind: &BodyKind, leg: Leg) -> Result<Head
     }
     let fits = match kind {
         BodyKind::Json => essence == "application/json" || sub.ends_with("+json"),
+        BodyKind::Ndjson => NDJSON.contains(&essence.as_str()),
         BodyKind::None => false,
         BodyKind::Opaque { .. } => true,
     };
@@ -326,6 +330,17 @@ mod tests {
             &["json"],
         ] {
             assert_eq!(media(&BodyKind::Json, wrong), None, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn lines_of_json_have_types_of_their_own() {
+        for said in ["application/x-ndjson", "application/jsonl; charset=utf-8"] {
+            assert_eq!(media(&BodyKind::Ndjson, &[said]).as_deref(), Some(said));
+            assert_eq!(media(&BodyKind::Json, &[said]), None);
+        }
+        for wrong in ["application/json", "application/json-seq", "text/plain"] {
+            assert_eq!(media(&BodyKind::Ndjson, &[wrong]), None, "{wrong}");
         }
     }
 

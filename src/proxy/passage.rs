@@ -1,8 +1,8 @@
 //! One body on its way through its leg: read under limits, crossed, handed on whole or in windows.
 //!
 //! Up to the leg's `atomic` size nothing comes out before the whole body has passed; above it [`Passage::collect`] gives what
-//! has passed so far, and [`Passage::next`] the rest, window by window. Whoever stops half-way has a part that must be cut
-//! off visibly. Start at [`Passage::open`].
+//! has passed so far, and [`Passage::next`] the rest, window by window. Of a stream (`ndjson`) the unit is a record: each comes out
+//! as soon as it is whole. Whoever stops half-way has a part that must be cut off visibly. Start at [`Passage::open`].
 
 use std::sync::Arc;
 
@@ -33,6 +33,10 @@ pub struct Passage {
     must: bool,
     coded: bool,
     ended: bool,
+    /// Records pass one by one.
+    stream: bool,
+    /// Why it is broken off behind what has come out.
+    broken: Option<Refusal>,
 }
 
 /// What came of collecting.
@@ -85,6 +89,8 @@ impl Passage {
             must: !leg.musts.is_empty(),
             coded: false,
             ended: false,
+            stream: leg.compiled.leg.body.is_stream(),
+            broken: None,
             crossing: Crossing::new(Arc::clone(leg), now),
         }
     }
@@ -94,6 +100,10 @@ impl Passage {
     /// # Errors
     /// Whatever is wrong with the body. Nothing of it has come out then.
     pub async fn collect(&mut self) -> Result<Collected, Refusal> {
+        if self.stream {
+            let first = self.next().await?;
+            return Ok(first.map_or_else(|| Collected::Whole(Released::none()), Collected::Part));
+        }
         let announced = self.reader.as_ref().and_then(Reader::expected);
         // What will be over the size in any case is not held until it is.
         let over = announced.is_some_and(|length| length > self.atomic);
@@ -121,9 +131,18 @@ impl Passage {
     /// # Errors
     /// Whatever is wrong with the body: what came out before is then a part.
     pub async fn next(&mut self) -> Result<Option<Released>, Refusal> {
+        if let Some(refusal) = self.broken.take() {
+            return Err(refusal);
+        }
         while !self.ended {
-            self.read().await?;
+            let read = self.read().await;
             let released = self.crossing.take();
+            match read {
+                // The good records before the fault go first, however the body was cut into chunks.
+                Err(refusal) if self.stream && !released.is_empty() => self.broken = Some(refusal),
+                Err(refusal) => return Err(refusal),
+                Ok(_) => {}
+            }
             if !released.is_empty() {
                 return Ok(Some(released));
             }

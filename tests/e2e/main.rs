@@ -23,6 +23,7 @@ mod limits;
 mod operate;
 mod outbound;
 mod protocol;
+mod records;
 mod reload;
 mod requests;
 mod samples;

@@ -1,0 +1,80 @@
+//! One JSON document on its way through a program: planned, resolved, spliced.
+//!
+//! A body that is one document has one of these; a body of many uses one again and again. Start at [`Document::feed`].
+
+use std::sync::Arc;
+
+use crate::json::automaton::Program;
+use crate::json::window::Rewriter;
+use crate::json::{Fault, FaultKind};
+use crate::policy::compile::Asker;
+use crate::verdict::Refusal;
+
+use super::Bench;
+use super::bind::BoundLeg;
+
+/// See the module.
+pub(super) struct Document {
+    rewriter: Rewriter,
+}
+
+impl Document {
+    pub(super) fn new(program: &Arc<Program>) -> Self {
+        Self { rewriter: Rewriter::new(Arc::clone(program)) }
+    }
+
+    /// Scans, plans, resolves, splices the next bytes.
+    pub(super) fn feed(&mut self, bytes: &[u8], bench: &mut Bench<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let fed = self.rewriter.feed(bytes, bench);
+        self.settle(fed, bench.leg, out)
+    }
+
+    /// The document ends here.
+    pub(super) fn finish(&mut self, bench: &mut Bench<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let finished = self.rewriter.finish(bench);
+        self.settle(finished, bench.leg, out)
+    }
+
+    /// Makes it ready for the next document. Counts go on.
+    pub(super) fn restart(&mut self) {
+        self.rewriter.restart();
+    }
+
+    /// How often each selection decided.
+    pub(super) fn counts(&self) -> &[u64] {
+        self.rewriter.counts()
+    }
+
+    /// How often each selection's path matched in this document.
+    pub(super) fn matched(&self) -> &[u64] {
+        self.rewriter.matched()
+    }
+
+    /// Splices what was planned, or says why not.
+    fn settle(&mut self, planned: Result<(), Fault>, leg: &BoundLeg, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        // Sealed tokens are computed where they are judged, so that no edit is left for later. The stored vault will resolve
+        // its batch here; until then an edit that waits is a mismatch, and a mismatch refuses.
+        let spliced = match planned {
+            Ok(()) => self.rewriter.splice(std::iter::empty(), out).map_err(|_| None),
+            Err(fault) => Err(Some(fault)),
+        };
+        let Err(fault) = spliced else { return Ok(()) };
+        let asker = self.rewriter.failed().and_then(|selection| leg.compiled.askers.get(selection)).copied();
+        let rule = asker.and_then(|asker| leg.rule_id(asker)).cloned();
+        let leg = leg.side;
+        Err(match (fault, asker, rule) {
+            (Some(fault), Some(Asker::Reveal(_)), Some(rule)) if fault.kind == FaultKind::Rule => {
+                Refusal::TokenNotAccepted { leg, rule }
+            }
+            (Some(fault), _, rule)
+                if matches!(fault.kind, FaultKind::Rule | FaultKind::DuplicateName | FaultKind::FilterSteps) =>
+            {
+                Refusal::RuleFailed { leg, rule }
+            }
+            (Some(fault), _, _) => {
+                Refusal::BodyMalformed { leg, fault: fault.kind.code(), location: fault.location, offset: fault.offset }
+            }
+            (None, _, _) => Refusal::RuleFailed { leg, rule: None },
+        })
+    }
+}

@@ -1,0 +1,120 @@
+//! Bodies of many documents: the same whatever the cut, each document as if it were alone.
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// What may be taken of a body in pieces of these sizes, and why it ended early.
+pub(super) fn taken(leg: &Arc<BoundLeg>, body: &[u8], step: usize) -> (Vec<u8>, Result<(), Refusal>) {
+    let mut crossing = Crossing::new(Arc::clone(leg), NOW);
+    let mut out = Vec::new();
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let done = runtime.block_on(async {
+        for chunk in body.chunks(step.max(1)) {
+            let fed = crossing.feed(chunk).await;
+            out.extend_from_slice(crossing.take().as_bytes());
+            fed?;
+        }
+        crossing.finish().await
+    });
+    out.extend_from_slice(crossing.take().as_bytes());
+    (out, done)
+}
+
+const RULES: &str = r#"
+keep = ["$.keep", "$.list[*].keep"]
+fields = [
+  { path = "$.mask", do = "mask", keep_last = 2 },
+  { path = "$.hash", is = "id", do = "pseudonymize" },
+  { path = "$.list[0]", do = "drop" },
+  { path = "$.const", do = "replace", with = "-" },
+]
+"#;
+
+/// A route with one leg of this kind under [`RULES`], beside one of plain JSON under the same.
+pub(super) fn beside_json(kind: &str) -> Bound {
+    let route = |name: &str, kind: &str| {
+        format!(
+            "[[inbound]]\nmatch = \"GET /{name}\"\nupstream = \"a\"\n[inbound.response]\nbody = \"{kind}\"\n{RULES}\n"
+        )
+    };
+    bind(&format!("{}{}", route("x", kind), route("y", "json")))
+}
+
+/// Documents that the rules look into, spelt with white space, some of them broken.
+pub(super) fn documents() -> impl Strategy<Value = String> {
+    let leaf = prop::sample::select(vec![
+        "1",
+        "-1.50e2",
+        "null",
+        "true",
+        "\"\"",
+        "\"a\\u0041b\"",
+        "\"secret secret\"",
+        "[ ]",
+        "[1, {\"keep\":2}]",
+        "{}",
+    ]);
+    let name = prop::sample::select(vec!["keep", "mask", "hash", "const", "list", "other", "ke\\u0065p"]);
+    let space = prop::sample::select(vec!["", " ", "\t "]);
+    let member = (name, space, leaf).prop_map(|(name, space, leaf)| format!("{space}\"{name}\":{space}{leaf}"));
+    let object = prop::collection::vec(member, 0..6).prop_map(|members| format!("{{{}}}", members.join(",")));
+    let broken = prop::sample::select(vec!["{\"keep\":", "{]", "1 2", "\"", "{\"keep\":01}"]);
+    prop_oneof![8 => object, 1 => Just("[1]".to_owned()), 1 => broken.prop_map(str::to_owned)]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn each_line_is_what_it_would_be_alone_however_the_body_is_cut(
+        lines in prop::collection::vec((documents(), prop::sample::select(vec!["\n", "\r\n", "\n\n", "\n \t\r\n"])), 0..6),
+        last in prop::option::of(documents()),
+        step in 1_usize..40,
+    ) {
+        let bound = beside_json("ndjson");
+        let (lines_leg, json_leg) = (&bound.legs[1], &bound.legs[3]);
+        let (mut body, mut wanted, mut good) = (String::new(), String::new(), true);
+        let ends = lines.into_iter().chain(last.map(|last| (last, "")));
+        for (document, end) in ends {
+            body.push_str(&document);
+            body.push_str(end);
+            let (alone, done) = taken(json_leg, document.as_bytes(), usize::MAX);
+            good = good && done.is_ok();
+            if good {
+                wanted.push_str(std::str::from_utf8(&alone).unwrap());
+                wanted.push_str(end);
+            }
+        }
+        for step in [step, usize::MAX] {
+            let (out, done) = taken(lines_leg, body.as_bytes(), step);
+            prop_assert_eq!(String::from_utf8(out).unwrap(), wanted.as_str());
+            prop_assert_eq!(done.is_ok(), good);
+        }
+    }
+}
+
+#[test]
+fn counts_go_on_from_record_to_record() {
+    let bound = beside_json("ndjson");
+    let mut crossing = Crossing::new(Arc::clone(&bound.legs[1]), NOW);
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    runtime.block_on(crossing.feed(b"{\"keep\":1}\n{\"keep\":2,\"const\":1}\n")).unwrap();
+    runtime.block_on(crossing.finish()).unwrap();
+    let tally = crossing.tally();
+    let counts: Vec<_> = tally.iter().map(|(id, count)| (id.as_str(), *count)).collect();
+    assert_eq!(counts, [("keep", 2), ("const", 1)]);
+}
+
+#[test]
+fn the_place_of_a_fault_is_its_line_and_its_byte_in_the_body() {
+    let bound = beside_json("ndjson");
+    let (_, done) = taken(&bound.legs[1], b"{}\n\n  {\"keep\":01}", 3);
+    let place = Refusal::BodyMalformed {
+        leg: Leg::Response,
+        fault: "json_number",
+        location: "line 3: $['keep']".to_owned(),
+        offset: 15,
+    };
+    assert_eq!(done, Err(place));
+}

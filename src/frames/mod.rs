@@ -1,0 +1,47 @@
+//! How a body that is not one JSON document is cut into what it is made of: lines, events.
+//!
+//! Pure: bytes in, pieces out, the same however the bytes were cut into chunks; nothing of JSON, policies or HTTP. A reader takes
+//! from the front of what it is given and says what it found; it holds no more than what it cannot decide yet. What becomes of a
+//! piece is `crossing`'s affair. Start at [`lines::Lines`].
+
+use std::fmt;
+
+pub mod lines;
+
+/// Why a body is not in its framing. Holds no byte of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// What was found.
+    pub kind: FaultKind,
+    /// Bytes of the body before the place.
+    pub offset: u64,
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}, byte {}", self.kind.as_str(), self.offset)
+    }
+}
+
+macro_rules! fault_kinds {
+    ($($(#[$doc:meta])* $variant:ident => $code:literal, $text:literal;)*) => {
+        /// Every cause of a [`Fault`].
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum FaultKind { $($(#[$doc])* $variant,)* }
+        impl FaultKind {
+            /// All kinds, for tables and tests.
+            pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
+            /// The stable code.
+            #[must_use]
+            pub fn code(self) -> &'static str { match self { $(Self::$variant => $code,)* } }
+            /// The kind in words.
+            #[must_use]
+            pub fn as_str(self) -> &'static str { match self { $(Self::$variant => $text,)* } }
+        }
+    };
+}
+
+fault_kinds! {
+    /// A carriage return that no line feed follows.
+    LineReturn => "line_return", "a carriage return inside a line";
+}
