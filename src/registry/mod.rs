@@ -5,6 +5,7 @@
 
 pub mod jwt;
 pub mod set;
+mod verified;
 pub mod watch;
 
 use std::cell::RefCell;
