@@ -214,8 +214,8 @@ impl Writer {
         self.metrics.commits.inc();
         self.metrics.bytes.inc_by(bytes.len() as u64);
         self.retry = None;
-        if self.gap.take().is_some() {
-            tracing::info!("the record can be written again");
+        if let Some(gap) = self.gap.take() {
+            tracing::info!(refused = gap.refused, "the record can be written again");
         }
         Ok(())
     }

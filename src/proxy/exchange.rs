@@ -136,7 +136,7 @@ impl Exchange {
     /// # Errors
     /// [`Refusal::LedgerUnavailable`]: then nothing may leave.
     pub async fn record_open(&mut self) -> Result<(), Refusal> {
-        let receipt = self.ledger.open(self.entry()?).await.map_err(|error| unrecorded(&error))?;
+        let receipt = self.ledger.open(self.entry()?).await.map_err(|_| Refusal::LedgerUnavailable)?;
         self.receipt = Some(receipt);
         Ok(())
     }
@@ -158,7 +158,7 @@ impl Exchange {
             outcome: Outcome::Delivered,
         };
         let recorded = self.ledger.record(self.entry()?, close).await;
-        recorded.map(drop).map_err(|error| unrecorded(&error))
+        recorded.map(drop).map_err(|_| Refusal::LedgerUnavailable)
     }
 
     /// Records the end of a disclosure that was recorded as open. Does nothing where none is.
@@ -282,11 +282,6 @@ fn count(metrics: &LegMetrics, facts: &Facts) {
     if facts.bytes_in > 0 || !facts.tally.is_empty() {
         metrics.body(facts.bytes_in, facts.bytes_out, &facts.tally);
     }
-}
-
-fn unrecorded(error: &crate::ledger::Error) -> Refusal {
-    tracing::error!(target: "tidegate", cause = %error, "the record cannot be written: nothing is shared");
-    Refusal::LedgerUnavailable
 }
 
 /// Makes exchange ids: unique without asking the system for randomness each time.

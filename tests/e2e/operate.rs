@@ -144,6 +144,10 @@ async fn a_record_that_cannot_be_written_stops_all_sharing_until_it_can() {
         reply.status == 200
     };
     assert!(until(mended).await, "it does not share again:\n{}", process.log());
+    let told = |what: &str| process.log().lines().filter(|line| line.contains(what)).count();
+    assert_eq!(told("the record cannot be written"), 1, "told once, and not for each exchange: {}", process.log());
+    let again = async || told("the record can be written again") == 1 && told("\"refused\":") == 1;
+    assert!(until(again).await, "{}", process.log());
     let entries = ground.record();
     for exchange in delivered {
         assert!(entries.iter().any(|entry| entry["exchange"] == exchange.as_str()), "{exchange} left without an entry");
