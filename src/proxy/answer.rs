@@ -95,6 +95,7 @@ impl Rest {
 /// What came of the answer, if that was an error: told as what was wrong with the request, if something was.
 pub async fn end<T>(mut pump: Box<Pump>, exchange: &mut Exchange, result: Result<T, Refusal>) -> Result<T, Refusal> {
     let whole = pump.stop(&mut exchange.request).await;
+    exchange.part_sent = !whole;
     if Leg::Request.discloses(exchange.direction) {
         exchange.close(if whole { Outcome::Delivered } else { Outcome::Cut });
     }

@@ -66,6 +66,8 @@ pub struct Exchange {
     /// Its places in the process and among the partner's exchanges, until its answer has them.
     pub hold: Option<Hold>,
     receipt: Option<Receipt>,
+    /// What the record says of its end, once it does.
+    recorded: Option<Outcome>,
     ledger: Ledger,
     nobody: Arc<RouteMetrics>,
     clock: Clock,
@@ -100,6 +102,7 @@ impl Exchange {
             part_sent: false,
             hold: None,
             receipt: None,
+            recorded: None,
             ledger,
             nobody,
             start: clock.steady(),
@@ -171,6 +174,7 @@ impl Exchange {
         let rules = facts.tally.clone();
         let close = Close { rules, bytes_in: facts.bytes_in, bytes_out: facts.bytes_out, status, outcome };
         self.ledger.close(receipt, close);
+        self.recorded = Some(outcome);
     }
 
     /// The end.
@@ -183,6 +187,9 @@ impl Exchange {
             return;
         }
         self.close(outcome);
+        // Where a disclosure is on record, log and metrics say of it what the record says. Outbound that was known before the
+        // partner's answer was: what came of that is told by code and status.
+        let outcome = self.recorded.unwrap_or(outcome);
         let code = self.refusal.as_ref().map(Refusal::code);
         let elapsed = self.clock.steady().saturating_sub(self.start);
         let route = self.route.as_ref();
@@ -230,6 +237,9 @@ impl Exchange {
             );
         }
         match (outcome, self.status) {
+            (Outcome::Delivered, 400..) if code.is_some() => {
+                line!(warn, "exchange delivered, its answer refused")
+            }
             (Outcome::Delivered, _) if code.is_some() => {
                 line!(info, "exchange delivered, its request refused half-way")
             }

@@ -255,7 +255,6 @@ impl Proxy {
             headers.insert(header::ACCEPT_ENCODING, NO_CODING);
         }
         let method = head.method.clone();
-        let streamed = matches!(collected, Collected::Part(_));
         let sent = match collected {
             Collected::Whole(released) => {
                 passage.tell(&mut exchange.request);
@@ -264,7 +263,6 @@ impl Proxy {
                 answered.map(|upstream| Sent { upstream, pump: None })
             }
             Collected::Part(first) => {
-                exchange.part_sent = true;
                 // In a box, because it is rare and large, and would make every exchange as large.
                 let pace = Pace { idle: upstream.idle(), ..self.bodies.pace };
                 Box::pin(send_part(exchange, upstream, (method, &target, headers), passage, first, pace)).await
@@ -274,10 +272,8 @@ impl Proxy {
             // Closed when the rest has been handed on.
             Ok(Sent { pump: Some(_), .. }) => {}
             // Nothing was sent where there was no connection. Where there was one, it may have been.
-            Err(Refusal::UpstreamUnreachable | Refusal::Overloaded | Refusal::Draining | Refusal::PathNotNormal) => {
-                exchange.close(Outcome::Refused);
-            }
-            Err(_) if streamed => exchange.close(Outcome::Cut),
+            Err(refusal) if upstream::unsent(refusal) => exchange.close(Outcome::Refused),
+            Err(_) if exchange.part_sent => exchange.close(Outcome::Cut),
             Ok(_) | Err(_) => exchange.close(Outcome::Delivered),
         }
         sent
@@ -416,11 +412,14 @@ async fn send_part(
     pace: Pace,
 ) -> Result<Sent, Refusal> {
     let (writer, body) = Outgoing::stream();
+    // Until more is known: an exchange that is cut here may have sent something.
+    exchange.part_sent = true;
     let mut pump = Pump::start(passage, first, writer, pace);
     let answered = pump.send(upstream, upstream.send(method, target, headers, body, None)).await;
-    if answered.is_err() {
+    if let Err(refusal) = &answered {
         // What was handed on is told even so.
-        pump.stop(&mut exchange.request).await;
+        let whole = pump.stop(&mut exchange.request).await;
+        exchange.part_sent = !whole && !upstream::unsent(refusal);
     }
     answered.map(|upstream| Sent { upstream, pump: Some(Box::new(pump)) })
 }

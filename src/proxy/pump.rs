@@ -3,8 +3,10 @@
 //! An answer's body is handed on by the exchange itself ([`stream`]); a request's by a task beside it ([`Pump`]), because the
 //! other side may answer before it has heard everything.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 
+use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -48,9 +50,10 @@ impl Pump {
         let (go_on, stopped) = oneshot::channel::<()>();
         let task = tokio::spawn(async move {
             let tell = |refusal: &Refusal| drop(tell.set(refusal.clone()));
+            let handed_on = whole(stream(&mut passage, first, writer, pace, &Refusal::UpstreamSlow, tell));
             let result = tokio::select! {
                 biased;
-                result = stream(&mut passage, first, writer, pace, &Refusal::UpstreamSlow, tell) => result,
+                result = handed_on => result,
                 _ = stopped => Ok(Outcome::Cut),
             };
             (passage, result)
@@ -78,7 +81,12 @@ impl Pump {
                 }
             }
         };
-        answered.map_err(|refusal| self.fault.get().cloned().unwrap_or(refusal))
+        let answered = answered.map_err(|refusal| self.fault.get().cloned().unwrap_or(refusal));
+        if let Err(Refusal::UpstreamSlow) = &answered {
+            // The time is kept here, so that the upstream has not counted it.
+            upstream.slow();
+        }
+        answered
     }
 
     /// Ends it. True if everything had been handed on.
@@ -98,6 +106,11 @@ impl Pump {
     pub fn fault(&self) -> Option<&Refusal> {
         self.fault.get().filter(|refusal| **refusal != Refusal::UpstreamSlow)
     }
+}
+
+/// What it comes to. A panic is a fault of ours that must not take along what is known of what has left.
+async fn whole(handed_on: impl Future<Output = Result<Outcome, Refusal>>) -> Result<Outcome, Refusal> {
+    AssertUnwindSafe(handed_on).catch_unwind().await.unwrap_or(Err(Refusal::Overloaded))
 }
 
 /// Hands on a body window by window. An error, or a receiver that has gone or is slower than `pace`, leaves it visibly broken
@@ -135,5 +148,20 @@ pub async fn stream(
         Some(Ok(())) => Ok(Outcome::Delivered),
         Some(Err(_)) => Ok(Outcome::Abandoned),
         None => Err(slow.clone()).inspect_err(on_fault),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_on_the_way_is_an_end_like_another() {
+        let handed_on = async {
+            let none: [u8; 0] = [];
+            Ok(if none[..].first().copied().unwrap() == 0 { Outcome::Delivered } else { Outcome::Cut })
+        };
+        assert_eq!(whole(handed_on).await, Err(Refusal::Overloaded));
+        assert_eq!(whole(async { Ok(Outcome::Cut) }).await, Ok(Outcome::Cut));
     }
 }
