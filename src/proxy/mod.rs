@@ -184,7 +184,11 @@ impl Proxy {
         let answered = match self.exchange(&mut exchange, peer, request).await {
             Ok((response, then)) => Answered { exchange, response, then },
             Err(refusal) => {
-                let response = refuse::problem(&refusal).into_response(id);
+                let mut response = refuse::problem(&refusal).into_response(id);
+                if response.status() == StatusCode::UNAUTHORIZED {
+                    let challenge = self.live.load().challenge.clone();
+                    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+                }
                 exchange.status = response.status().as_u16();
                 exchange.refusal = Some(refusal);
                 let outcome = if exchange.part_sent { Outcome::Cut } else { Outcome::Refused };

@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use ::http::{HeaderName, header};
+use ::http::{HeaderName, HeaderValue, header};
 
 use crate::ids::RuleId;
 use crate::policy::rule;
@@ -24,6 +24,8 @@ pub struct Snapshot {
     pub partners: Vec<Arc<LivePartner>>,
     /// Where partners' credentials stand: these headers are never sent on.
     pub credentials: Vec<HeaderName>,
+    /// The kinds of credential that any partner has, for those who bring none that is accepted.
+    pub challenge: HeaderValue,
 }
 
 /// One partner with its limiter.
@@ -84,9 +86,26 @@ impl Snapshot {
         let partners = partners.collect();
         let mut credentials = set.index.key_headers().to_vec();
         credentials.push(header::AUTHORIZATION);
-        Self { set, partners, credentials }
+        let challenge = challenge(&set);
+        Self { set, partners, credentials, challenge }
     }
 }
+
+/// `WWW-Authenticate` (RFC 9110, section 11.6.1): kinds only. In which header a key stands, and whose tokens are taken, would
+/// tell a stranger of partners. Of the three words only `Bearer` is a registered scheme; there is none for the others.
+fn challenge(set: &PolicySet) -> HeaderValue {
+    let kinds = [
+        ("Bearer", set.partners.iter().any(|partner| partner.jwt.is_some())),
+        ("ApiKey", !set.index.key_headers().is_empty()),
+        ("ClientCertificate", set.partners.iter().any(|partner| partner.certificate.is_some())),
+    ];
+    let accepted = kinds.iter().filter(|(_, accepted)| *accepted);
+    let all: Vec<_> = accepted.map(|(kind, _)| format!("{kind} realm=\"tidegate\"")).collect();
+    // A set that knows no credential at all has to name a scheme even so.
+    HeaderValue::try_from(all.join(", ")).ok().filter(|value| !value.is_empty()).unwrap_or(BEARER)
+}
+
+const BEARER: HeaderValue = HeaderValue::from_static("Bearer realm=\"tidegate\"");
 
 /// The rules of a leg, each with the word for what it does.
 fn rules(leg: &rule::Leg) -> impl Iterator<Item = (RuleId, &'static str)> {

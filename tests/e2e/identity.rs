@@ -216,3 +216,45 @@ async fn a_suspended_agreement_shares_nothing() {
     check(&tidegate.partner("parcelo"), Err((403, "agreement_suspended"))).await;
     assert!(upstream.received().is_empty());
 }
+
+#[tokio::test]
+async fn who_brings_no_credential_is_told_the_kinds_and_nothing_of_partners() {
+    let upstream = Upstream::json(SMALL_BODY).start().await;
+    let header = "api_key = { header = \"x-parcelo-key\", sha256 = [\"@key@\"] }";
+    for (identify, kinds) in [
+        (header.to_owned(), "ApiKey realm=\"tidegate\""),
+        (JWT.to_owned(), "Bearer realm=\"tidegate\""),
+        (format!("{header}\n{JWT}"), "Bearer realm=\"tidegate\", ApiKey realm=\"tidegate\""),
+    ] {
+        let policy = Policy::of("parcelo", SMALL).identify(&identify);
+        let tidegate = Tidegate::with(policy).upstream("orders", &upstream).start().await;
+        let reply = tidegate.partner("parcelo").without_key().get("/v1/small").await;
+        assert_eq!((reply.status, reply.header("www-authenticate")), (401, kinds));
+        assert!(!format!("{reply:?}").contains("parcelo"), "{reply:?}");
+    }
+    assert!(upstream.received().is_empty());
+}
+
+#[tokio::test]
+async fn a_token_that_was_good_once_is_refused_when_it_expires_and_when_its_key_is_taken_away() {
+    let upstream = Upstream::json(SMALL_BODY).start().await;
+    let policy = Policy::of("parcelo", SMALL).identify(JWT);
+    let tidegate = Tidegate::with(policy).upstream("orders", &upstream).at("2027-01-01T00:00:00Z").start().await;
+    let claims = |expires: u64| {
+        let (issuer, audience) = ("https://id.parcelo.example", "orders");
+        pki::TOKENS.token(&json!({"iss": issuer, "aud": audience, "azp": "parcelo", "exp": expires}))
+    };
+    let caller = |token: &str| tidegate.partner("parcelo").without_key().bearer(token);
+    let (short, long) = (claims(1_798_761_600 + 60), claims(1_798_761_600 + 86_400));
+    for _ in 0..3 {
+        assert_eq!(caller(&short).get("/v1/small").await.status, 200);
+        assert_eq!(caller(&long).get("/v1/small").await.status, 200);
+    }
+    tidegate.set_time("2027-01-01T00:02:00Z");
+    assert_eq!(caller(&short).get("/v1/small").await.refusal(), (401, "credential_wrong".to_owned()));
+    assert_eq!(caller(&long).get("/v1/small").await.status, 200);
+    let jwks = tidegate.ground().folder.path().join("certs/jwks.json");
+    std::fs::write(jwks, pki::FORGED_TOKENS.jwks()).unwrap();
+    tidegate.reload().await.unwrap();
+    assert_eq!(caller(&long).get("/v1/small").await.refusal(), (401, "credential_wrong".to_owned()));
+}
