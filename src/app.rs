@@ -14,7 +14,8 @@ use crate::http::listener::{self, Listener};
 use crate::ids::{Direction, UpstreamId};
 use crate::keys::{self, KeyRing};
 use crate::ledger::{self, Ledger};
-use crate::proxy::upstream::Upstream;
+use crate::proxy::tag::Tagger;
+use crate::proxy::upstream::{self, Upstream};
 use crate::proxy::{Door, Proxy};
 use crate::registry::set::PolicySet;
 use crate::registry::watch::{self, Watch};
@@ -78,19 +79,20 @@ impl App {
     /// The first part that cannot be built; nothing is left running then.
     pub async fn start(settings: Settings, clock: Clock) -> Result<Self, Error> {
         let metrics = Metrics::new();
-        let registry = {
+        let (registry, tagger) = {
             let (settings, clock) = (settings.clone(), clock.clone());
             // Reads and, for domains that are new, writes files.
             let opened = tokio::task::spawn_blocking(move || open_registry(&settings, clock)).await;
-            Arc::new(opened.map_err(|_| Error::System("reading the policies was cut off".to_owned()))??)
+            let opened = opened.map_err(|_| Error::System("reading the policies was cut off".to_owned()))?;
+            opened.map(|(registry, tagger)| (Arc::new(registry), tagger))?
         };
         let upstreams = upstreams(&settings, &metrics)?;
         let (ledger, report) = Ledger::start_measured(settings.ledger.clone(), clock.clone(), metrics.ledger())?;
         tell_of_the_last_run(&report);
-        let (set, bodies, capacity) = (registry.current(), settings.body, settings.capacity);
-        let started =
-            Proxy::new(Arc::clone(&set), upstreams, bodies, capacity, ledger.clone(), metrics.clone(), clock.clone());
-        let proxy = Arc::new(started.map_err(Error::System)?);
+        let (set, bounds) = (registry.current(), (settings.body, settings.capacity));
+        let (ledgers, counts) = (ledger.clone(), metrics.clone());
+        let proxy = Proxy::new(Arc::clone(&set), upstreams, bounds, tagger, ledgers, counts, clock.clone());
+        let proxy = Arc::new(proxy);
         loaded(&metrics, &set, &clock);
         let watch = {
             let (proxy, metrics, clock) = (Arc::clone(&proxy), metrics.clone(), clock.clone());
@@ -138,7 +140,7 @@ impl App {
         self.admin.as_ref().map(Admin::address)
     }
 
-    /// Reads the policies again, as a change in their folder does, and the listeners' certificates. On an error the old ones
+    /// Reads the policies again, as a change in their folder does, and the certificates of listeners and upstreams. On an error the old ones
     /// stay in force.
     ///
     /// # Errors
@@ -166,7 +168,28 @@ impl App {
                 certificates = certificates.and(Err(error.into()));
             }
         }
-        policies.and(certificates)
+        policies.and(certificates).and(self.renew_upstreams())
+    }
+
+    /// Reads authorities and client certificates towards the upstreams again: new exchanges use the new ones, over new
+    /// connections.
+    fn renew_upstreams(&self) -> Result<(), Error> {
+        let mut new = BTreeMap::new();
+        let mut wrong = Ok(());
+        let secure = |settings: &upstream::Settings| settings.url.scheme_str() == Some("https");
+        for (name, settings) in self.settings.upstreams.iter().filter(|(_, settings)| secure(settings)) {
+            match Upstream::new(settings.clone(), self.metrics.upstream(name)) {
+                Ok(upstream) => drop(new.insert(name.clone(), Arc::new(upstream))),
+                Err(message) => {
+                    tracing::error!(target: "tidegate", upstream = %name, cause = message, "certificates not reloaded: the old ones stay");
+                    wrong = wrong.and(Err(Error::Upstream { name: name.clone(), message }));
+                }
+            }
+        }
+        if !new.is_empty() {
+            self.proxy.renew(new, || self.registry.current());
+        }
+        wrong
     }
 
     /// Drains: no new connections, open exchanges end (within the setting's time), the record is closed. True if all ended by themselves.
@@ -199,12 +222,14 @@ async fn settled(metrics: &Metrics) -> bool {
     metrics.in_flight() == 0
 }
 
-fn open_registry(settings: &Settings, clock: Clock) -> Result<Registry, Error> {
-    let vault = Vault::new(Arc::new(KeyRing::open(&settings.keys)?));
+fn open_registry(settings: &Settings, clock: Clock) -> Result<(Registry, Tagger), Error> {
+    let keys = Arc::new(KeyRing::open(&settings.keys)?);
+    let tagger = Tagger::new(keys.tags().expose_secret());
+    let vault = Vault::new(keys);
     let base = settings.file.parent().map_or_else(PathBuf::new, PathBuf::from);
     let names = settings.upstreams.keys().cloned().collect();
     let settings = registry::Settings { folder: settings.policies.clone(), base, upstreams: names };
-    Ok(Registry::open(settings, vault, clock)?)
+    Ok((Registry::open(settings, vault, clock)?, tagger))
 }
 
 fn upstreams(settings: &Settings, metrics: &Metrics) -> Result<BTreeMap<UpstreamId, Arc<Upstream>>, Error> {

@@ -306,6 +306,24 @@ async fn a_tag_of_ours_answers_304_and_both_are_recorded() {
     assert!(tag.starts_with("W/\"") && !reply.contains("theirs"), "{reply}");
     let again = house.get("/v1/orders/1", &format!("if-none-match: \"x\", {tag}\r\n")).await;
     assert!(again.starts_with("HTTP/1.1 304") && body_of(&again).is_empty(), "{again}");
+    // Another process with the same keys makes the same tag.
+    let replica = App::start(
+        Settings {
+            ledger: ledger::Settings {
+                folder: house.folder.path().join("another"),
+                ..house.app.settings.ledger.clone()
+            },
+            ..house.app.settings.clone()
+        },
+        Clock::system(),
+    );
+    let replica = replica.await.unwrap();
+    let mut stream = TcpStream::connect(replica.address("partners").unwrap()).await.unwrap();
+    let request = format!("GET /v1/orders/1 HTTP/1.1\r\nhost: a\r\nx-api-key: secret\r\nif-none-match: {tag}\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let elsewhere = read_message(&mut stream).await;
+    assert!(elsewhere.starts_with("HTTP/1.1 304"), "{elsewhere}");
+    replica.stop().await;
     let record = house.record().await;
     assert_eq!((record[1]["status"].as_u64(), record[1]["bytes_out"].as_u64()), (Some(304), Some(0)), "{record:?}");
 }

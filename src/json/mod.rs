@@ -21,7 +21,6 @@ mod plan;
 pub mod regexp;
 mod region;
 mod scan;
-mod scout;
 mod skim;
 mod tally;
 pub mod tape;

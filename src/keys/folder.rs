@@ -46,6 +46,8 @@ const SECRET_COMMENT: &str = "\
 pub struct Folder {
     path: PathBuf,
     wrapping: Secret<[u8; 64]>,
+    /// From which [`KeySource::derived`] makes its keys.
+    deriving: Key,
 }
 
 impl fmt::Debug for Folder {
@@ -65,7 +67,11 @@ impl Folder {
         let place = path.join(ROOT);
         let root = read(&place)?.ok_or_else(|| Fault::Missing("root key").at(&place))?;
         let root = parse_root(&root).map_err(|fault| fault.at(&place))?;
-        Ok(Self { path: path.to_owned(), wrapping: expand(&root, b"tidegate/1 wrap domain secrets") })
+        Ok(Self {
+            path: path.to_owned(),
+            wrapping: expand(&root, b"tidegate/1 wrap domain secrets"),
+            deriving: expand(&root, b"tidegate/1 derive keys"),
+        })
     }
 
     fn place(&self, domain: &DomainId, epoch: Epoch) -> PathBuf {
@@ -126,6 +132,10 @@ impl KeySource for Folder {
     fn list(&self) -> Result<Vec<(DomainId, Epoch)>, Error> {
         check_folder(&self.path)?;
         Ok(survey(&self.path)?.secrets)
+    }
+
+    fn derived(&self, purpose: &str) -> Key {
+        expand(&self.deriving, purpose.as_bytes())
     }
 }
 

@@ -140,6 +140,9 @@ pub trait KeySource: Send + Sync + fmt::Debug {
     /// # Errors
     /// The source cannot be read.
     fn list(&self) -> Result<Vec<(DomainId, Epoch)>, Error>;
+
+    /// A key for one purpose of the whole program: the same in every process with these keys, and of no use for any other.
+    fn derived(&self, purpose: &str) -> Key;
 }
 
 /// The keys in memory. Wiped when dropped.
@@ -186,6 +189,12 @@ impl KeyRing {
         let secret = Arc::new(DomainSecret { domain: id.clone(), epoch, key });
         domains.insert(id.clone(), Arc::clone(&secret));
         Ok(secret)
+    }
+
+    /// The key of entity tags.
+    #[must_use]
+    pub fn tags(&self) -> Key {
+        self.source.derived("entity tags")
     }
 
     /// All domains and epochs that have a secret, sorted.

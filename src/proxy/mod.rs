@@ -14,7 +14,6 @@ pub mod exchange;
 pub mod headers;
 pub mod limits;
 pub mod passage;
-pub mod pool;
 pub mod pump;
 pub mod refuse;
 pub mod snapshot;
@@ -28,8 +27,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, response};
 use arc_swap::ArcSwap;
-use bytes::Bytes;
-use http_body::Body;
 use hyper::body::Incoming;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -67,7 +64,8 @@ const NO_CODING: HeaderValue = HeaderValue::from_static("identity");
 /// Everything that exchanges share.
 pub struct Proxy {
     live: ArcSwap<Snapshot>,
-    upstreams: BTreeMap<UpstreamId, Arc<Upstream>>,
+    /// Held while a set of policies, or upstreams, are put in force.
+    upstreams: Mutex<BTreeMap<UpstreamId, Arc<Upstream>>>,
     limits: Limits,
     bodies: body::Limits,
     places: Arc<Semaphore>,
@@ -79,56 +77,61 @@ pub struct Proxy {
     clock: Clock,
     ids: Ids,
     draining: AtomicBool,
-    /// Held while a set is put in force.
-    adopting: Mutex<()>,
 }
 
 impl std::fmt::Debug for Proxy {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Proxy").field("upstreams", &self.upstreams.keys()).finish_non_exhaustive()
+        f.debug_struct("Proxy").finish_non_exhaustive()
     }
 }
 
 impl Proxy {
     /// Puts it together.
-    ///
-    /// # Errors
-    /// There is no randomness for the tags' key.
+    #[must_use]
     pub fn new(
         set: Arc<PolicySet>,
         upstreams: BTreeMap<UpstreamId, Arc<Upstream>>,
-        bodies: body::Limits,
-        capacity: Capacity,
+        (bodies, capacity): (body::Limits, Capacity),
+        tagger: Tagger,
         ledger: Ledger,
         metrics: Metrics,
         clock: Clock,
-    ) -> Result<Self, String> {
+    ) -> Self {
         let limits = Limits::new(clock.clone(), capacity.share);
         let live = Snapshot::new(set, &limits, &metrics, |name| upstreams.get(name).cloned());
-        Ok(Self {
+        Self {
             live: ArcSwap::from_pointee(live),
-            upstreams,
+            upstreams: Mutex::new(upstreams),
             limits,
             bodies,
             places: Arc::new(Semaphore::new(capacity.exchanges.clamp(1, Semaphore::MAX_PERMITS))),
             ledger,
             nobody: [Direction::Inbound, Direction::Outbound].map(|direction| metrics.route(None, None, direction)),
             metrics,
-            tagger: Tagger::new()?,
+            tagger,
             clock,
             ids: Ids::default(),
             draining: AtomicBool::new(false),
-            adopting: Mutex::new(()),
-        })
+        }
     }
 
     /// Puts the current set of policies in force for exchanges that begin from now on. It is asked for under a lock: of two
     /// reloads at once the later one stays, whichever comes here first.
     pub fn adopt(&self, current: impl FnOnce() -> Arc<PolicySet>) -> Arc<PolicySet> {
-        let _one = self.adopting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.renew(BTreeMap::new(), current)
+    }
+
+    /// As [`Proxy::adopt`], with new upstreams in the place of those of the same name. The old ones, and their connections,
+    /// end with the exchanges that began before.
+    pub fn renew(
+        &self,
+        new: BTreeMap<UpstreamId, Arc<Upstream>>,
+        current: impl FnOnce() -> Arc<PolicySet>,
+    ) -> Arc<PolicySet> {
+        let mut upstreams = self.upstreams.lock().unwrap_or_else(PoisonError::into_inner);
+        upstreams.extend(new);
         let set = current();
-        let live =
-            Snapshot::new(Arc::clone(&set), &self.limits, &self.metrics, |name| self.upstreams.get(name).cloned());
+        let live = Snapshot::new(Arc::clone(&set), &self.limits, &self.metrics, |name| upstreams.get(name).cloned());
         self.live.store(Arc::new(live));
         set
     }
@@ -289,7 +292,7 @@ impl Proxy {
         exchange: &mut Exchange,
         admitted: &Admitted,
         asked: &Parts,
-        response: Response<pool::Answer>,
+        response: Response<Incoming>,
     ) -> Result<Reply, Refusal> {
         let (head, body) = response.into_parts();
         let route = &admitted.route.route;
@@ -387,18 +390,15 @@ impl Proxy {
         }
     }
 
-    fn passage<B>(
+    fn passage(
         &self,
-        body: B,
+        body: Incoming,
         headers: &HeaderMap,
         leg: &Arc<BoundLeg>,
         admitted: &Admitted,
         idle: std::time::Duration,
         now: Time,
-    ) -> Result<Passage, Refusal>
-    where
-        B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
-    {
+    ) -> Result<Passage, Refusal> {
         let limits = &admitted.partner.partner.limits;
         let body_bytes = limits.body_bytes.unwrap_or(self.bodies.body_bytes);
         let bodies = body::Limits { body_bytes, pace: Pace { idle, ..self.bodies.pace }, ..self.bodies };

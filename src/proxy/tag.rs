@@ -1,8 +1,8 @@
 //! Entity tags of our own (RFC 9110, section 8.8.3).
 //!
 //! Upstream's tag speaks of a body that the partner never sees. Ours is an HMAC over partner, policy and what leaves, so that
-//! it changes when any of them does and tells nothing of what does not leave. The key lasts as long as the process: after a
-//! restart, or from another replica, a partner gets the body once more. Start at [`Tagger::tag`].
+//! it changes when any of them does, tells nothing of what does not leave, and two partners' tags of one body have nothing in
+//! common. The key comes from the root key: a tag outlives a restart, and replicas agree. Start at [`Tagger::tag`].
 
 use ::http::{HeaderMap, HeaderValue, header};
 use data_encoding::BASE64URL_NOPAD;
@@ -16,14 +16,13 @@ use crate::registry::set::Partner;
 pub struct Tagger(Hmac<Sha256>);
 
 impl Tagger {
-    /// With a fresh key.
-    ///
-    /// # Errors
-    /// The system has no randomness.
-    pub fn new() -> Result<Self, String> {
-        let mut key = [0; 32];
-        getrandom::fill(&mut key).map_err(|error| error.to_string())?;
-        Hmac::new_from_slice(&key).map(Self).map_err(|error| error.to_string())
+    /// With a key for this purpose alone.
+    #[must_use]
+    pub fn new(key: &[u8; 32]) -> Self {
+        // As HMAC itself fills up a key that is shorter than a block.
+        let mut block = [0; 64];
+        block.iter_mut().zip(key).for_each(|(to, from)| *to = *from);
+        Self(Hmac::new(&block.into()))
     }
 
     /// The tag of what one partner gets: weak, because a coding may yet be applied.

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::harness::policy::Policy;
 use super::harness::upstream::Upstream;
-use super::harness::{Tidegate, until};
+use super::harness::{Tidegate, pki, spawn, until};
 use super::samples::SMALL;
 
 const BODY: &str = r#"{"open": "yes", "new": "too", "secret": "<secret>"}"#;
@@ -121,4 +121,74 @@ async fn a_proxy_does_not_start_on_a_route_to_an_upstream_that_is_not_there() {
     let started = Tidegate::with(Policy::of("parcelo", SMALL)).upstream("other", &upstream).try_start().await;
     let error = started.err().expect("no start");
     assert!(error.contains("orders"), "{error}");
+}
+
+/// Speaks TLS before an upstream, and takes only who shows a certificate of ours.
+async fn tls_before(upstream: &Upstream) -> std::net::SocketAddr {
+    use rustls::pki_types::pem::PemObject;
+    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+    let ours = pki::OURS.server("localhost");
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(pki::OURS.certificate.as_bytes()).unwrap()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier =
+        rustls::server::WebPkiClientVerifier::builder_with_provider(roots.into(), provider.clone()).build().unwrap();
+    let chain = CertificateDer::pem_slice_iter(ours.certificate.as_bytes()).map(Result::unwrap).collect();
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_client_cert_verifier(verifier)
+        .with_single_cert(chain, PrivateKeyDer::from_pem_slice(ours.key.as_bytes()).unwrap())
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let behind = upstream.url().trim_start_matches("http://").to_owned();
+    spawn(async move {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                let (acceptor, behind) = (acceptor.clone(), behind.clone());
+                tokio::spawn(async move {
+                    let Ok(mut near) = acceptor.accept(stream).await else { return };
+                    let mut far = tokio::net::TcpStream::connect(behind).await.unwrap();
+                    let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                });
+            }
+        });
+        address
+    })
+    .await
+}
+
+#[tokio::test]
+async fn authorities_and_certificates_towards_an_upstream_are_read_again() {
+    let upstream = Upstream::json(BODY).start().await;
+    let address = tls_before(&upstream).await;
+    // `ours.pem` is a server's certificate: the upstream takes none such from a client.
+    let tidegate = Tidegate::with(Policy::of("parcelo", SMALL))
+        .upstream("orders", &upstream)
+        .set(&format!("upstream.orders.url=https://localhost:{}", address.port()))
+        .set("upstream.orders.ca=certs/admira-ca.pem")
+        .set("upstream.orders.client_certificate.certificate=certs/ours.pem")
+        .set("upstream.orders.client_certificate.key=certs/ours.key")
+        .start()
+        .await;
+    let certs = tidegate.ground().folder.path().join("certs");
+    let write = |name: &str, text: &str| std::fs::write(certs.join(name), text).unwrap();
+    let partner = tidegate.partner("parcelo");
+    assert_eq!(partner.get("/v1/small").await.refusal(), (502, "upstream_unreachable".to_owned()), "not its authority");
+    write("admira-ca.pem", &pki::OURS.certificate);
+    let client = pki::OURS.client("tidegate");
+    tidegate.reload().await.unwrap();
+    assert_eq!(partner.get("/v1/small").await.status, 502, "not a client's certificate");
+    // The listeners have these files, too; they take a client's certificate for what it is.
+    write("ours.pem", &client.certificate);
+    write("ours.key", &client.key);
+    tidegate.reload().await.unwrap();
+    assert_eq!(partner.get("/v1/small").await.status, 200);
+    write("admira-ca.pem", "nonsense");
+    let error = tidegate.reload().await.unwrap_err();
+    assert!(error.contains("upstream `orders`") && error.contains("admira-ca.pem"), "{error}");
+    assert!(tidegate.logs().contains("the old ones stay"));
+    assert_eq!(partner.get("/v1/small").await.status, 200, "what was read last and was good is in force");
 }
