@@ -138,6 +138,14 @@ upstream = "orders"
 [inbound.response]
 body = "ndjson"
 keep = ["$.n"]
+[[inbound]]
+match = "GET /events"
+upstream = "orders"
+[inbound.response]
+body = "sse"
+literals = ["[DONE]"]
+keep = ["$.n"]
+fields = [{ event = "id", do = "keep" }]
 "#;
 
 fn explain(document: &str, more: &[&str]) -> (Exit, String, String) {
@@ -206,6 +214,19 @@ fn explain_reads_lines_as_traffic_does_up_to_the_fault() {
     let (exit, out, _) = explain("{\"n\": 1}\n{\"n\": 1}\r{}", &["-r", "GET /lines"]);
     assert_eq!((exit, row(&out, "line 1: $['n']").len()), (Exit::Findings, 3));
     assert!(out.contains("the stream is cut off: a carriage return inside a line, byte 17, line 2"), "{out}");
+}
+
+#[test]
+fn explain_reads_events_as_traffic_does() {
+    let body = "id: 1\ndata: {\"n\":\ndata: 1, \"m\": 2}\n\nevent: x\ndata: {}\n\ndata: [DONE]\n\n";
+    let (exit, out, _) = explain(body, &["-r", "GET /events"]);
+    assert_eq!(exit, Exit::Clean);
+    assert_eq!(row(&out, "event 1: $['m']")[1..], ["(default: drop)", "-"]);
+    assert_eq!(row(&out, "event 2 (x)").last().unwrap(), "-");
+    assert_eq!(row(&out, "event 3 (message)").last().unwrap(), "[DONE]");
+    assert!(out.contains("event id: keep (./p.toml:"), "{out}");
+    let (exit, out, _) = explain("data: {\n\n", &["-r", "GET /events"]);
+    assert!(exit == Exit::Findings && out.contains("the stream is cut off: event 1: "), "{out}");
 }
 
 #[test]

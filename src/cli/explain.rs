@@ -212,6 +212,7 @@ fn beside(locator: &Locator) -> String {
         Locator::Header(name) => format!("header {name}"),
         Locator::Capture(name) => format!("capture {name}"),
         Locator::Cookie(name) => format!("cookie {name}"),
+        Locator::Event(name) => format!("event {name}"),
     }
 }
 

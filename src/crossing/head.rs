@@ -100,7 +100,7 @@ impl PathTemplate {
 
 /// Which rule decides at a place beside the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Pick {
+pub(super) enum Pick {
     /// The strictest one.
     One(Asker),
     /// Two of one kind with different settings: removed.
@@ -114,6 +114,7 @@ pub struct Beside {
     query: Vec<(Arc<str>, Pick)>,
     headers: Vec<(HeaderName, Pick)>,
     cookies: Vec<(Arc<str>, Pick)>,
+    events: Vec<(Arc<str>, Pick)>,
     listed_headers: Vec<HeaderName>,
     musts: Vec<usize>,
 }
@@ -134,6 +135,7 @@ impl Beside {
             match locator {
                 Some(Locator::Capture(name)) => pick(&mut beside.captures, name.as_str().into(), *asker, compiled),
                 Some(Locator::Query(name)) => pick(&mut beside.query, name.as_str().into(), *asker, compiled),
+                Some(Locator::Event(name)) => pick(&mut beside.events, name.as_str().into(), *asker, compiled),
                 Some(Locator::Cookie(name)) => pick(&mut beside.cookies, name.as_str().into(), *asker, compiled),
                 Some(Locator::Header(name)) => {
                     if let Ok(name) = name.parse::<HeaderName>()
@@ -151,6 +153,13 @@ impl Beside {
             }
         }
         beside
+    }
+}
+
+impl Beside {
+    /// Which rule decides on this line of an event.
+    pub(super) fn event(&self, line: &str) -> Option<Pick> {
+        self.events.iter().find(|(known, _)| **known == *line).map(|(_, pick)| *pick)
     }
 }
 

@@ -8,7 +8,9 @@
 
 pub mod bind;
 mod document;
+mod events;
 pub mod head;
+mod place;
 mod records;
 pub mod transform;
 
@@ -26,6 +28,7 @@ use crate::policy::rule::BodyKind;
 use crate::verdict::Refusal;
 use bind::{Applied, BoundLeg, Input};
 use document::Document;
+use events::Events;
 use records::Records;
 
 /// Bytes of a body that may leave.
@@ -87,6 +90,8 @@ enum Body {
     Json(Document),
     /// Lines of documents.
     Lines(Records),
+    /// Events with documents.
+    Events(Events),
 }
 
 /// What was decided, and how much of it may leave.
@@ -108,6 +113,8 @@ impl Out {
 struct Hand {
     now: Time,
     scratch: String,
+    /// Of rules that look outside of documents.
+    tally: Tally,
     unfit: u64,
     foreign: u64,
 }
@@ -121,7 +128,7 @@ impl Crossing {
     /// For one body. `now` is for ages from dates of birth.
     #[must_use]
     pub fn new(leg: Arc<BoundLeg>, now: Time) -> Self {
-        let hand = Hand { now, scratch: String::new(), unfit: 0, foreign: 0 };
+        let hand = Hand { now, scratch: String::new(), tally: Vec::new(), unfit: 0, foreign: 0 };
         Self { leg, body: None, hand, out: Out::default(), bytes_in: 0, bytes_out: 0, failed: false }
     }
 
@@ -174,15 +181,18 @@ impl Crossing {
     /// How often each rule decided.
     #[must_use]
     pub fn tally(&self) -> Tally {
-        let Some(document) = self.body.as_ref().and_then(|body| body.document()) else { return Vec::new() };
+        let Some(document) = self.body.as_ref().and_then(|body| body.document()) else {
+            return self.hand.tally.clone();
+        };
         // One selection asks for each rule, so that no rule comes twice.
         let decided = document.counts().iter().filter(|count| **count > 0).count();
-        let mut tally = Tally::with_capacity(decided);
+        let mut tally = Tally::with_capacity(decided + self.hand.tally.len());
         for (asker, count) in self.leg.compiled.askers.iter().zip(document.counts()) {
             if let (1.., Some(id)) = (*count, self.leg.rule_id(*asker)) {
                 tally.push((id.clone(), *count));
             }
         }
+        tally.extend_from_slice(&self.hand.tally);
         tally
     }
 
@@ -231,6 +241,7 @@ impl Body {
         let Some(program) = &leg.compiled.program else { return Self::Unread };
         let document = Document::new(program);
         match leg.compiled.leg.body {
+            BodyKind::Sse => Self::Events(Events::new(document, leg.compiled.unit_bytes)),
             BodyKind::Ndjson => Self::Lines(Records::new(document, leg.compiled.unit_bytes)),
             _ => Self::Json(document),
         }
@@ -241,6 +252,7 @@ impl Body {
             Self::Unread => out.bytes.extend_from_slice(chunk),
             Self::Json(document) => document.feed(chunk, bench, &mut out.bytes)?,
             Self::Lines(records) => return records.feed(chunk, bench, out),
+            Self::Events(events) => return events.feed(chunk, bench, out),
         }
         out.release();
         Ok(())
@@ -254,6 +266,8 @@ impl Body {
                 bench.must_match(Some(document))?;
             }
             Self::Lines(records) => return records.finish(bench, out),
+            // What stands behind the last event is none.
+            Self::Events(_) => return Ok(()),
         }
         out.release();
         Ok(())
@@ -265,6 +279,7 @@ impl Body {
             Self::Unread => None,
             Self::Json(document) => Some(document),
             Self::Lines(records) => Some(records.document()),
+            Self::Events(events) => Some(events.document()),
         }
     }
 }
@@ -290,6 +305,7 @@ impl Bench<'_> {
 fn malformed(leg: Leg, fault: frames::Fault, unit: u64) -> Refusal {
     let word = match fault.kind {
         frames::FaultKind::LineReturn => "line",
+        _ => "event",
     };
     Refusal::BodyMalformed { leg, fault: fault.kind.code(), location: format!("{word} {unit}"), offset: fault.offset }
 }

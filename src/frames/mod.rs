@@ -6,6 +6,7 @@
 
 use std::fmt;
 
+pub mod events;
 pub mod lines;
 
 /// Why a body is not in its framing. Holds no byte of it.
@@ -44,4 +45,10 @@ macro_rules! fault_kinds {
 fault_kinds! {
     /// A carriage return that no line feed follows.
     LineReturn => "line_return", "a carriage return inside a line";
+    /// An event that is longer than what is held.
+    EventTooLong => "event_too_long", "an event that is too long";
+    /// An event that is not UTF-8.
+    EventUtf8 => "event_utf8", "bytes that are not UTF-8";
+    /// The leg's default is `refuse`, and no rule names this.
+    EventUnlisted => "event_unlisted", "an event or id that the policy does not list";
 }

@@ -295,6 +295,7 @@ fn beside(
                 Locator::Cookie(_) => {
                     text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b',' | b';' | b'\\'))
                 }
+                Locator::Event(_) => !text.contains(['\0', '\r', '\n']),
                 Locator::Query(_) | Locator::Path(_) => true,
             };
             if !fits {

@@ -156,7 +156,7 @@ fn compile_leg(leg: &Leg, route: &Place, limits: json::Limits, found: &mut Vec<D
         });
     }
     let program = match leg.body {
-        BodyKind::Json | BodyKind::Ndjson => match Program::new(selections, leg.default, limits) {
+        BodyKind::Json | BodyKind::Ndjson | BodyKind::Sse => match Program::new(selections, leg.default, limits) {
             Ok(program) => Some(Arc::new(program)),
             Err(error) => {
                 complain(leg, route, &askers, &error, found);

@@ -5,7 +5,9 @@
 
 use std::collections::{HashMap, VecDeque};
 
+use crate::frames::events::{Events, Field, Step};
 use crate::frames::lines::{Lines, Piece};
+use crate::json::automaton::Otherwise;
 use crate::json::tape::{NodeId, NodeKind, Tape};
 use crate::json::text;
 use crate::json::window::{Judge, Rewriter, TraceOutcome};
@@ -39,6 +41,7 @@ pub struct Explained {
 pub fn explain(leg: &CompiledLeg, body: &[u8], judge: &mut dyn Judge) -> Explained {
     let mut explained = Explained::default();
     let done = match leg.leg.body {
+        BodyKind::Sse => events(leg, body, judge, &mut explained.lines),
         BodyKind::Ndjson => records(leg, body, judge, &mut explained.lines),
         _ => document(leg, body, judge, "", &mut explained.lines),
     };
@@ -58,6 +61,38 @@ fn records(leg: &CompiledLeg, body: &[u8], judge: &mut dyn Judge, out: &mut Vec<
         }
     }
     lines.finish().map_err(|fault| format!("{fault}, line {number}"))
+}
+
+/// Event by event. What becomes of ids and comments is told by the rules alone.
+fn events(leg: &CompiledLeg, body: &[u8], judge: &mut dyn Judge, out: &mut Vec<Line>) -> Result<(), String> {
+    let most = usize::try_from(leg.unit_bytes).unwrap_or(usize::MAX);
+    let (mut events, mut input) = (Events::new(most), body);
+    let mut number = 0_u64;
+    while let Some(step) = events.next(&mut input).map_err(|fault| fault.to_string())? {
+        if step != Step::Block {
+            continue;
+        }
+        let of = |field: Field| events.lines().filter(move |line| line.field == field).map(|line| line.value);
+        let data: Vec<&str> = of(Field::Data).collect();
+        let data = data.join("\n");
+        if data.trim().is_empty() {
+            continue;
+        }
+        number += 1;
+        let name = of(Field::Event).last().filter(|name| !name.is_empty()).unwrap_or("message");
+        let listed = leg.leg.events.as_ref().map_or_else(
+            || name == "message" || leg.leg.default == Otherwise::Keep,
+            |listed| listed.iter().any(|known| known == name),
+        );
+        let literal = leg.leg.literals.contains(&data);
+        if listed && !literal {
+            document(leg, data.as_bytes(), judge, &format!("event {number}: "), out)?;
+            continue;
+        }
+        let (outcome, leaves) = if listed { (TraceOutcome::Kept, Some(data)) } else { (TraceOutcome::Dropped, None) };
+        out.push(Line { location: format!("event {number} ({name})"), asker: None, outcome, leaves });
+    }
+    Ok(())
 }
 
 /// One document. `head` goes before every location.

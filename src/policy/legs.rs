@@ -14,8 +14,20 @@ use super::{caution, clash, codes, headers, partner, rules};
 /// What a route may say.
 pub const ROUTE_KEYS: &[&str] = &["match", "upstream", "request", "response", "error"];
 
-const LEG_KEYS: &[&str] =
-    &["body", "reason", "default", "keep", "fields", "reveal", "query", "headers", "default_headers", "subject"];
+const LEG_KEYS: &[&str] = &[
+    "body",
+    "reason",
+    "default",
+    "keep",
+    "fields",
+    "reveal",
+    "query",
+    "headers",
+    "default_headers",
+    "events",
+    "literals",
+    "subject",
+];
 
 /// Methods that a route may name. `CONNECT` and `TRACE` have no body that could be held to rules.
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "QUERY"];
@@ -45,6 +57,7 @@ pub fn route(
             leg: half,
             captures: known.then_some(captures.as_slice()),
             json,
+            events: false,
             identify,
         };
         match sub {
@@ -87,6 +100,8 @@ fn empty(half: Half, direction: Direction) -> Leg {
         query: Vec::new(),
         headers: Vec::new(),
         default_headers: true,
+        events: None,
+        literals: Vec::new(),
         subject: None,
     }
 }
@@ -145,7 +160,8 @@ fn leg<'a>(report: &mut Report<'_>, section: &Section<'_, '_>, around: &dyn Fn(b
     let body = body(report, section);
     let json = body.as_ref().is_some_and(BodyKind::has_paths);
     // After a complaint about `body`, complaints about paths into it would be noise.
-    let around = around(json || body.is_none());
+    let around =
+        Around { events: body.as_ref().is_none_or(|body| *body == BodyKind::Sse), ..around(json || body.is_none()) };
     let default = default(report, section, &around);
     if !around.json {
         for key in ["keep", "subject", "default"].into_iter().filter(|key| section.has(key)) {
@@ -185,6 +201,9 @@ fn leg<'a>(report: &mut Report<'_>, section: &Section<'_, '_>, around: &dyn Fn(b
     let query = section.texts(report, "query").iter().map(|text| text.value.to_owned()).collect();
     let headers = headers_list(report, section, &around);
     let default_headers = section.boolean(report, "default_headers").unwrap_or(true);
+    let owned = |texts: Vec<Text<'_>>| texts.iter().map(|text| text.value.to_owned()).collect();
+    let events = section.has("events").then(|| owned(section.texts(report, "events")));
+    let literals = owned(section.texts(report, "literals"));
     let subject = section.text(report, "subject").map(|text| rules::path(report, &text));
     let leg = Leg {
         body: body?,
@@ -194,6 +213,8 @@ fn leg<'a>(report: &mut Report<'_>, section: &Section<'_, '_>, around: &dyn Fn(b
         query,
         headers,
         default_headers,
+        events,
+        literals,
         subject: match subject {
             Some(path) => Some(path?),
             None => None,
@@ -207,7 +228,7 @@ fn leg<'a>(report: &mut Report<'_>, section: &Section<'_, '_>, around: &dyn Fn(b
 }
 
 fn body(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<BodyKind> {
-    const KINDS: &[&str] = &["json", "ndjson", "none", "opaque"];
+    const KINDS: &[&str] = &["json", "ndjson", "sse", "none", "opaque"];
     let reason = section.text(report, "reason");
     let Some(text) = section.text(report, "body") else {
         if let (Some(reason), false) = (reason, section.has("body")) {
@@ -219,6 +240,7 @@ fn body(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<BodyKind> 
     match text.value {
         "json" => Some(BodyKind::Json),
         "ndjson" => Some(BodyKind::Ndjson),
+        "sse" => Some(BodyKind::Sse),
         "none" => Some(BodyKind::None),
         "opaque" => match reason.filter(|reason| !reason.value.trim().is_empty()) {
             Some(reason) => {
@@ -240,7 +262,7 @@ fn body(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<BodyKind> 
                 None
             }
         },
-        "sse" | "form" | "multipart" => {
+        "form" | "multipart" => {
             report.error_with(
                 codes::UNSUPPORTED,
                 text.span,
@@ -293,6 +315,14 @@ fn misplaced(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around
             section.key_span("reveal"),
             format!("{}: `reveal` on a leg that leaves to the partner", section.name),
             "tokens are turned back only in what arrives: `inbound.request` and `outbound.response`",
+        );
+    }
+    for key in ["events", "literals"].into_iter().filter(|key| section.has(key) && !around.events) {
+        report.error_with(
+            codes::LEG_KEY,
+            section.key_span(key),
+            format!("{}: `{key}` speaks of events, and this body has none", section.name),
+            "leave it out, or write `body = \"sse\"`",
         );
     }
     if section.has("query") && around.leg == Half::Response {

@@ -8,7 +8,7 @@ use super::codes;
 use super::diagnostic::{Diagnostic, Severity};
 use super::lint::complaint;
 use super::route::{Template, TemplateSegment};
-use super::rule::{Action, LegOf, Locator, Plain, Policy, Reveal, Rule};
+use super::rule::{Action, BodyKind, LegOf, Locator, Plain, Policy, Reveal, Rule};
 
 /// Complains of reveals that can be read back, and of tokenized categories that can be written in clear.
 pub fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
@@ -80,6 +80,11 @@ fn unlisted(reveal: &Reveal, disclosing: &LegOf<'_>) -> bool {
             let ruled = leg.rules.iter().any(|rule| rule.locator == reveal.locator);
             leg.headers.contains(revealed) && !ruled
         }
+        Locator::Event(_) => {
+            leg.body == BodyKind::Sse && leg.default == Otherwise::Keep && {
+                !leg.rules.iter().any(|rule| rule.locator == reveal.locator)
+            }
+        }
         Locator::Query(_) | Locator::Capture(_) | Locator::Cookie(_) => false,
     }
 }
@@ -94,6 +99,8 @@ fn same_place(rule: &Rule, reveal: &Reveal, disclosing: &LegOf<'_>) -> bool {
             !stricter && paths_meet(kept, revealed, true)
         }
         (Locator::Header(kept), Locator::Header(revealed)) => kept == revealed,
+        // What leaves as an id comes back in a header.
+        (Locator::Event(kept), Locator::Header(revealed)) => kept == "id" && revealed == "last-event-id",
         _ => false,
     }
 }

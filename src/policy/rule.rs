@@ -269,6 +269,8 @@ pub enum BodyKind {
     Json,
     /// Lines of JSON: each is a document of its own.
     Ndjson,
+    /// Events (WHATWG HTML, section 9.2): the data of each is a document of its own.
+    Sse,
     /// No body at all.
     None,
     /// Bytes that pass unread; lists the reason that the policy gives.
@@ -282,7 +284,7 @@ impl BodyKind {
     /// Whether it is made of JSON documents, so that paths lead somewhere.
     #[must_use]
     pub fn has_paths(&self) -> bool {
-        matches!(self, Self::Json | Self::Ndjson)
+        matches!(self, Self::Json | Self::Ndjson | Self::Sse)
     }
 
     /// Whether it is read at all.
@@ -294,7 +296,7 @@ impl BodyKind {
     /// Whether it is made of documents that pass one by one, as soon as each is whole.
     #[must_use]
     pub fn is_stream(&self) -> bool {
-        matches!(self, Self::Ndjson)
+        matches!(self, Self::Ndjson | Self::Sse)
     }
 }
 
@@ -315,6 +317,10 @@ pub struct Leg {
     pub headers: Vec<String>,
     /// Whether the default list of headers passes.
     pub default_headers: bool,
+    /// Names of events that pass; `None` where the file does not say.
+    pub events: Option<Vec<String>>,
+    /// Data of events that is no JSON and passes as it is.
+    pub literals: Vec<String>,
     /// Whose data this is.
     pub subject: Option<Path>,
 }
@@ -332,6 +338,8 @@ pub enum Locator {
     Capture(String),
     /// A cookie.
     Cookie(String),
+    /// A line of an event: `id` or `comment`.
+    Event(String),
 }
 
 /// Where, what, what kind, why.

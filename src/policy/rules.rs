@@ -17,6 +17,7 @@ pub const RULE_KEYS: &[&str] = &[
     "header",
     "capture",
     "cookie",
+    "event",
     "form",
     "part",
     "do",
@@ -41,9 +42,9 @@ pub const RULE_KEYS: &[&str] = &[
 
 /// What a reveal may say.
 pub const REVEAL_KEYS: &[&str] =
-    &["path", "query", "header", "capture", "cookie", "form", "part", "is", "as", "plain", "id"];
+    &["path", "query", "header", "capture", "cookie", "event", "form", "part", "is", "as", "plain", "id"];
 
-const LOCATORS: &[&str] = &["path", "query", "header", "capture", "cookie", "form", "part"];
+const LOCATORS: &[&str] = &["path", "query", "header", "capture", "cookie", "event", "form", "part"];
 
 /// The leg that a rule stands in.
 #[derive(Debug)]
@@ -58,6 +59,8 @@ pub struct Around<'a> {
     pub captures: Option<&'a [String]>,
     /// Whether the body is JSON.
     pub json: bool,
+    /// Whether the body is an event stream.
+    pub events: bool,
     /// How the partner proves who it is: its credential is never sent on.
     pub identify: &'a Identify,
 }
@@ -257,6 +260,7 @@ fn locator(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<'
             Some(Locator::Path(path))
         }
         "header" => header(report, &text, around).map(Locator::Header),
+        "event" => event(report, &text, around),
         _ if around.leg != Leg::Request => {
             report.error_with(
                 codes::LOCATOR_LEG,
@@ -277,6 +281,22 @@ fn locator(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<'
             Some(Locator::Cookie(text.value.to_owned()))
         }
     }
+}
+
+/// A line of an event. Names of events and the time of `retry` have ways of their own.
+fn event(report: &mut Report<'_>, text: &Text<'_>, around: &Around<'_>) -> Option<Locator> {
+    if !around.events {
+        let message = format!("the body of `{}` has no events", around.name);
+        report.error_with(codes::NOT_JSON, text.span.clone(), message, "write `body = \"sse\"`, or leave the rule out");
+        return None;
+    }
+    if !["id", "comment"].contains(&text.value) {
+        let message = format!("event {} is no line that a rule may name", quote(text.value));
+        let help = "lines are `id` and `comment`; data is reached by `path`, and names are listed in `events`";
+        report.error_with(codes::BAD_VALUE, text.span.clone(), message, help);
+        return None;
+    }
+    Some(Locator::Event(text.value.to_owned()))
 }
 
 fn capture(report: &mut Report<'_>, text: &Text<'_>, around: &Around<'_>) -> Option<Locator> {
@@ -359,6 +379,7 @@ fn derive(locator: &Locator) -> String {
         Locator::Header(name) => ("header.", clean(name)),
         Locator::Capture(name) => ("capture.", clean(name)),
         Locator::Cookie(name) => ("cookie.", clean(name)),
+        Locator::Event(name) => ("event.", clean(name)),
     };
     let mut id = format!("{head}{text}");
     id.truncate(64); // Only ASCII.

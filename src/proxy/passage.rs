@@ -5,6 +5,7 @@
 //! as soon as it is whole. Whoever stops half-way has a part that must be cut off visibly. Start at [`Passage::open`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ::http::{HeaderMap, HeaderValue};
 use bytes::Bytes;
@@ -16,6 +17,7 @@ use crate::crossing::{Crossing, Released, add};
 use crate::http::body::{BodyError, Limits, Reader};
 use crate::http::coding;
 use crate::ids::Leg;
+use crate::policy::rule::BodyKind;
 use crate::verdict::Refusal;
 
 use super::exchange::Facts;
@@ -35,6 +37,8 @@ pub struct Passage {
     ended: bool,
     /// Records pass one by one.
     stream: bool,
+    /// An answer of events: its head does not wait for the first of them.
+    at_once: bool,
     /// Why it is broken off behind what has come out.
     broken: Option<Refusal>,
 }
@@ -74,6 +78,16 @@ impl Passage {
         passage.coded = !codings.is_empty();
         passage.media = headers::media_type(headers, &leg.compiled.leg.body, side);
         passage.atomic = atomic;
+        let kind = &leg.compiled.leg.body;
+        let mut limits = limits;
+        if kind.is_stream() && side == Leg::Response {
+            // It may be silent for long and go on for ever; only how long it is silent at a time is limited.
+            (limits.pace.total, limits.pace.rate) = (Duration::MAX, 0);
+        }
+        if *kind == BodyKind::Sse {
+            limits.body_bytes = u64::MAX;
+            passage.at_once = side == Leg::Response;
+        }
         passage.reader = Some(Reader::new(body, &codings, limits));
         Ok(passage)
     }
@@ -90,6 +104,7 @@ impl Passage {
             coded: false,
             ended: false,
             stream: leg.compiled.leg.body.is_stream(),
+            at_once: false,
             broken: None,
             crossing: Crossing::new(Arc::clone(leg), now),
         }
@@ -100,6 +115,12 @@ impl Passage {
     /// # Errors
     /// Whatever is wrong with the body. Nothing of it has come out then.
     pub async fn collect(&mut self) -> Result<Collected, Refusal> {
+        if self.at_once {
+            return match &self.media {
+                Ok(_) => Ok(Collected::Part(Released::none())),
+                Err(refusal) => Err(refusal.clone()),
+            };
+        }
         if self.stream {
             let first = self.next().await?;
             return Ok(first.map_or_else(|| Collected::Whole(Released::none()), Collected::Part));
@@ -153,7 +174,7 @@ impl Passage {
     /// How the body's type is said on. `None` while there was no byte of it.
     #[must_use]
     pub fn media(&self) -> Option<HeaderValue> {
-        self.media.as_ref().ok().filter(|_| self.crossing.bytes_in() > 0).cloned()
+        self.media.as_ref().ok().filter(|_| self.at_once || self.crossing.bytes_in() > 0).cloned()
     }
 
     /// Whether the body came in a coding.

@@ -18,6 +18,7 @@ mod harness;
 mod bodies;
 mod crash;
 mod disclosure;
+mod events;
 mod identity;
 mod limits;
 mod operate;

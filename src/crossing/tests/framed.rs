@@ -118,3 +118,106 @@ fn the_place_of_a_fault_is_its_line_and_its_byte_in_the_body() {
     };
     assert_eq!(done, Err(place));
 }
+
+const EVENTS: &str = r#"
+[[inbound]]
+match = "GET /x"
+upstream = "a"
+[inbound.response]
+body = "sse"
+events = ["message", "made"]
+literals = ["[DONE]"]
+keep = ["$.keep", "$.list"]
+fields = [{ event = "id", is = "id", do = "pseudonymize" }]
+"#;
+
+#[track_caller]
+fn check_events(routes: &str, body: &str, wanted: &str) {
+    let bound = bind(routes);
+    for step in [1, 2, 5, usize::MAX] {
+        let (out, done) = taken(&bound.legs[1], body.as_bytes(), step);
+        done.unwrap();
+        assert_eq!(String::from_utf8(out).unwrap(), wanted, "in pieces of {step}");
+    }
+}
+
+#[test]
+fn of_an_event_what_no_rule_changes_keeps_its_bytes() {
+    for same in [
+        "data: {\"keep\": 1.50}\n\n",
+        "event:made\r\ndata:{\"keep\":\r\ndata:  \"a\\u0041\"}\r\n\r\n",
+        "data:{\rdata: }\rretry: 3000\rdata\r\r",
+        "data: [DONE]\n\ndata\n\n\n\n:\n",
+    ] {
+        check_events(EVENTS, same, same);
+    }
+}
+
+#[test]
+fn of_an_event_only_what_is_listed_leaves() {
+    for (body, wanted) in [
+        ("data:{\"keep\":1,\"no\":2}\r\r", "data:{\"keep\":1}\r\r"),
+        ("data: {\"keep\":\ndata:1,\ndata:\"no\":2\ndata:}\n\n", "data: {\"keep\":\ndata: 1\ndata: }\n\n"),
+        ("event: other\r\ndata: {\"keep\":1}\r\n\r\ndata:{}\n\n", "data:{}\n\n"),
+        ("event: anna\nevent: made\ndata: {}\n\n", ""),
+        (": anna\n:anna\ndata:{}\n: anna\n\n", ":\n:\ndata:{}\n:\n\n"),
+        ("who: anna\nretry: anna\nretry: 99999999\nretry: 5\n\n", "retry: 5\n\n"),
+        ("id: a\0b\nanna\n\n", ""),
+        ("data: 1\n\ndata: {\"keep\":1}", "data: null\n\n"),
+        ("\u{feff}data:{}\n\n", "data:{}\n\n"),
+    ] {
+        check_events(EVENTS, body, wanted);
+    }
+    let bound = bind(EVENTS);
+    let (out, _) = taken(&bound.legs[1], b"id\nid: anna\ndata: {}\n\n", 3);
+    let out = String::from_utf8(out).unwrap();
+    assert!(out.starts_with("id: ") && !out.contains("anna") && out.ends_with("\ndata: {}\n\n"), "{out}");
+    // Without a list, names and ids go.
+    let bare = EVENTS.replace("events = [\"message\", \"made\"]", "").replace("fields =", "# fields =");
+    check_events(&bare, "event: made\ndata:{}\n\nid: 1\ndata:{}\n\n", "data:{}\n\n");
+}
+
+#[test]
+fn a_receiving_leg_keeps_events_and_ids_and_refuse_refuses_them() {
+    let receives = EVENTS.replace("[inbound.response]", "[inbound.response]\ndefault = \"keep\"");
+    let receives = receives.replace("events = [\"message\", \"made\"]", "").replace("fields =", "# fields =");
+    let body = "event: new\nid: 7\n: note\ndata: {\"a\":1}\n\n";
+    check_events(&receives, body, body);
+    let refuses = bind(&receives.replace("\"keep\"", "\"refuse\""));
+    for body in ["event: new\ndata: {}\n\n", "id: 1\n\n", "data: {\"a\":1}\n\n"] {
+        let (out, done) = taken(&refuses.legs[1], format!("data: {{}}\n\n{body}").as_bytes(), 4);
+        assert_eq!(out, b"data: {}\n\n");
+        assert!(matches!(done, Err(Refusal::BodyMalformed { .. })), "{done:?}");
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn each_events_data_is_what_it_would_be_alone_however_the_body_is_cut(
+        events in prop::collection::vec((documents(), prop::sample::select(vec!["\n", "\r\n", "\r"])), 0..6),
+        step in 1_usize..40,
+    ) {
+        let bound = beside_json("sse");
+        let (events_leg, json_leg) = (&bound.legs[1], &bound.legs[3]);
+        let (mut body, mut wanted, mut good) = (String::new(), String::new(), true);
+        for (document, end) in events {
+            // A byte between two tokens may be a line's end.
+            let document = document.replacen(',', &format!(",{end}data: "), 1);
+            body.push_str(&format!("data: {document}{end}{end}"));
+            let joined = document.replace(&format!("{end}data: "), "\n");
+            let (alone, done) = taken(json_leg, joined.as_bytes(), usize::MAX);
+            good = good && done.is_ok();
+            if good {
+                let alone = String::from_utf8(alone).unwrap().replace('\n', &format!("{end}data: "));
+                wanted.push_str(&format!("data: {alone}{end}{end}"));
+            }
+        }
+        for step in [step, usize::MAX] {
+            let (out, done) = taken(events_leg, body.as_bytes(), step);
+            prop_assert_eq!(String::from_utf8(out).unwrap(), wanted.as_str());
+            prop_assert_eq!(done.is_ok(), good);
+        }
+    }
+}
