@@ -59,7 +59,9 @@ pub enum Otherwise {
 
 /// All selections of a leg, ready to run. Shared by every exchange.
 ///
-/// Its states are made when a document first needs them, at most 4 MiB of them; beyond that it goes on without remembering.
+/// Its states are made with it, at most 4 MiB of them, so that no document can make new ones. Only where many tests (filters,
+/// indices, slices) are asked at one place are those left that several answers together lead to: they are made when a document needs them,
+/// and beyond the bound it goes on without remembering.
 #[derive(Debug)]
 pub struct Program {
     pub(super) machine: Machine,
@@ -84,8 +86,9 @@ impl Program {
     /// Compiles the selections. A constant that is no JSON value is taken for a drop.
     ///
     /// # Errors
-    /// [`ProgramError::TooComplex`] where the paths together have more than 32,768 segments, or more than 512 `..` that are not
-    /// the first segment of their path.
+    /// [`ProgramError::TooComplex`] where the paths together have more than 32,768 segments, or multiply: where what they can be in the
+    /// middle of comes to more than 4,096 different sets of places. So `$..a..b` for twelve pairs of names is too much, or `$..a`
+    /// with twelve wildcards behind it; for paths that begin alike (`$..items..price`, `$..items..sku`) it is not.
     pub fn new(selections: Vec<Selection>, otherwise: Otherwise, limits: Limits) -> Result<Self, ProgramError> {
         let mut selections = selections;
         for selection in &mut selections {
@@ -98,7 +101,11 @@ impl Program {
         let paths = selections.iter().flat_map(|s| std::iter::once(&s.path).chain(&s.except));
         let class = paths.map(Path::class).max().unwrap_or(Class::Stream);
         let holds_body = nfa.tests().iter().any(|test| matches!(test, Test::Filter(filter) if filter.reads_root()));
-        Ok(Self { machine: Machine::new(nfa, names, otherwise), selections, limits, holds_body, class })
+        let machine = Machine::new(nfa, names, otherwise);
+        if !machine.explore(&selections) {
+            return Err(ProgramError::TooComplex { selections: machine.nfa.dearest(&selections) });
+        }
+        Ok(Self { machine, selections, limits, holds_body, class })
     }
 
     /// The dearest class among the paths.

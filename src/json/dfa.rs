@@ -1,7 +1,7 @@
-//! The states of a program, made when a document first needs them, shared by all documents after it.
+//! The states of a program, made before a document needs them, shared by all documents.
 //!
-//! A cache over `nfa` and `decide`, nothing more: where it is full, steps are taken by hand ([`Found::Loose`]). Reading
-//! takes no lock. Start at [`Machine::child`].
+//! A cache over `nfa` and `decide`, nothing more: where it is full, steps are taken by hand ([`Found::Loose`]); for that a program
+//! needs many tests at one place, others are not made if they do not fit. Reading takes no lock. Start at [`Machine::child`].
 //!
 //! A state is the set of positions in a container; an edge leads to a child and carries what becomes of it. Places that
 //! nothing goes on from share one state, so that a thousand rules `$..name` are one state with a thousand edges.
@@ -191,6 +191,39 @@ impl Machine {
         }
     }
 
+    /// Makes the states and edges that documents can lead to. False if there are more than the cache has room for.
+    pub(super) fn explore(&self, selections: &[Selection]) -> bool {
+        let mut next = 0;
+        if self.root(selections).is_none() {
+            return false;
+        }
+        while let Some(state) = self.state(next) {
+            next += 1;
+            let mut truths: Vec<Vec<Truth>> = vec![vec![0; state.truth_words()]];
+            // All answers of a few tests; of many, each test alone and all together.
+            match state.tests.len() {
+                0 => {}
+                few @ ..=3 => truths.extend((1..1 << few).map(|answers| vec![answers])),
+                many => {
+                    truths.extend((0..many).map(|n| {
+                        let word = |word| if n / TRUTH_BITS == word { 1 << (n % TRUTH_BITS) } else { 0 };
+                        (0..state.truth_words()).map(word).collect()
+                    }));
+                    truths.push(vec![Truth::MAX; state.truth_words()]);
+                }
+            }
+            for truth in &truths {
+                let children = state.asked(&self.names).map(ChildKey::Member).chain([ChildKey::Element]);
+                for child in children {
+                    if matches!(self.child(selections, state, child, truth), Found::Loose(..)) {
+                        return false;
+                    }
+                }
+            }
+        }
+        true
+    }
+
     /// To a child, where no test is asked, if the edge is known.
     #[inline(always)]
     pub(super) fn known(&self, state: &State, child: ChildKey) -> Option<Edge> {
@@ -337,6 +370,12 @@ impl State {
         }
     }
 
+    /// A symbol for each way that members can go.
+    fn asked<'a>(&'a self, names: &Names) -> impl Iterator<Item = Symbol> + use<'a> {
+        let all = if self.symbols.is_empty() && self.cells.len() > 1 { number(names.len()) } else { 1 };
+        (OTHER..all).chain(self.symbols.iter().copied())
+    }
+
     /// Words of answers that its tests need.
     pub(super) fn truth_words(&self) -> usize {
         self.tests.len().div_ceil(TRUTH_BITS)
@@ -362,6 +401,10 @@ impl State {
             },
         }
     }
+}
+
+fn number(len: usize) -> Symbol {
+    Symbol::try_from(len).unwrap_or(Symbol::MAX)
 }
 
 /// Grows without moving what is on it, so that reading takes no lock. Writers hold the lock of `Made`.

@@ -18,10 +18,6 @@ pub(super) type PositionId = u32;
 /// Bound on positions. 1,000 rules of ten segments have 22,000.
 const POSITIONS_MAX: usize = 1 << 16;
 
-/// Bound on `..` behind another segment: each may or may not be under way at a place, so that they make states of which a
-/// body can meet ever new ones.
-const LATE_MAX: usize = 512;
-
 /// What a position is.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Position {
@@ -132,18 +128,18 @@ impl Nfa {
         }
         nfa.inside = id(nfa.positions.len());
         nfa.positions.extend((0..id(selections.len())).map(|selection| Position::Inside { selection }));
-        let late = |path: &Path| path.segments().iter().skip(1).filter(|segment| segment.descendant).count();
-        let paths = |s: &Selection| std::iter::once(&s.path).chain(&s.except).cloned().collect::<Vec<_>>();
-        let sum = |cost: &dyn Fn(&Path) -> usize, s: &Selection| paths(s).iter().map(cost).sum::<usize>();
         if nfa.positions.len() > POSITIONS_MAX {
-            return Err(dearest(selections, |s| sum(&|path| path.segments().len(), s)));
-        }
-        if selections.iter().map(|s| sum(&late, s)).sum::<usize>() > LATE_MAX {
-            return Err(dearest(selections, |s| sum(&late, s)));
+            return Err(dearest(selections, |s| paths_of(s).map(|path| path.segments().len()).sum()));
         }
         let names = names.finish();
         nfa.index(&names);
         Ok((nfa, names))
+    }
+
+    /// The selections that make most of the states: what follows a `..` can be under way from any level.
+    pub(super) fn dearest(&self, selections: &[Selection]) -> Vec<usize> {
+        let open = |path: &Path| path.segments().iter().skip_while(|segment| !segment.descendant).count();
+        dearest(selections, |s| paths_of(s).map(open).sum())
     }
 
     /// Finds what a step has to look at.
@@ -347,6 +343,10 @@ struct Arrived {
     next: Vec<PositionId>,
     selected: Vec<Selected>,
     excepted: Vec<u32>,
+}
+
+fn paths_of(selection: &Selection) -> impl Iterator<Item = &Path> {
+    std::iter::once(&selection.path).chain(&selection.except)
 }
 
 /// The selections with the highest cost, the dearest first.

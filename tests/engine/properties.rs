@@ -144,37 +144,23 @@ fn a_splice_with_the_wrong_replacements_writes_nothing_and_can_be_repeated() {
 
 #[test]
 fn more_states_than_the_cache_has_room_for_change_nothing() {
-    // Each subset of the names above a place is a state of its own.
+    // Each set of filters that hold leads to a state of its own, and which hold together only a document can tell.
     const RULES: usize = 13;
-    let rules: Vec<String> = (0..RULES).map(|n| format!("keep $..a{n}..b{n}")).collect();
+    let rules: Vec<String> = (0..RULES).map(|n| format!("keep $[?@.m{n}].b{n}")).collect();
     let rules: Vec<&str> = rules.iter().map(String::as_str).collect();
-    fn spell(level: usize, above: usize, document: &mut String, expected: &mut Vec<String>) -> bool {
-        if level == RULES {
-            let members = |keeps: &dyn Fn(usize) -> bool| {
-                (0..3).filter(|n| keeps(*n)).map(|n| format!("\"b{n}\":{n}")).collect::<Vec<_>>().join(",")
-            };
-            document.push_str(&format!("{{{}}}", members(&|_| true)));
-            expected.push(format!("{{{}}}", members(&|n| above >> n & 1 == 1)));
-            return above & 7 != 0;
-        }
-        document.push_str(&format!("{{\"a{level}\":"));
-        spell(level + 1, above | 1 << level, document, expected);
-        let with = expected.pop().unwrap();
-        document.push_str(",\"x\":");
-        let without_any = spell(level + 1, above, document, expected);
-        let without = expected.pop().unwrap();
-        document.push('}');
-        let with = (level < 3 || above & 7 != 0).then(|| format!("\"a{level}\":{with}"));
-        let without = without_any.then(|| format!("\"x\":{without}"));
-        let members: Vec<String> = with.into_iter().chain(without).collect();
-        expected.push(format!("{{{}}}", members.join(",")));
-        !members.is_empty()
+    let members = |name: &str, has: &dyn Fn(usize) -> bool| -> Vec<String> {
+        (0..RULES).filter(|n| has(*n)).map(|n| format!("\"{name}{n}\":{n}")).collect()
+    };
+    let (mut document, mut expected) = (Vec::new(), Vec::new());
+    for hold in 0..1 << RULES {
+        let holds = |n: usize| hold >> n & 1 == 1;
+        document.push(format!("{{{}}}", [members("m", &holds), members("b", &|_| true)].concat().join(",")));
+        let kept = members("b", &holds);
+        expected.extend((!kept.is_empty()).then(|| format!("{{{}}}", kept.join(","))));
     }
-    let (mut document, mut expected) = (String::new(), Vec::new());
-    spell(0, 0, &mut document, &mut expected);
     let program = program(Drop, &rules);
-    let out = run_with(&program, document.as_bytes(), 1 << 12, true, false).0.out.unwrap();
-    assert!(out == expected[0], "differs");
+    let out = run_with(&program, format!("[{}]", document.join(",")).as_bytes(), 1 << 12, true, false).0.out.unwrap();
+    assert!(out == format!("[{}]", expected.join(",")), "differs");
 }
 
 #[test]
@@ -185,11 +171,20 @@ fn a_program_beyond_the_bounds_is_not_made_and_the_dear_rules_are_named() {
     };
     let mut rules: Vec<String> = (0..600).map(|n| format!("keep $..a{n}")).collect();
     assert_eq!(make(&rules), Ok(()));
-    rules.extend((0..512).map(|n| format!("keep $..a{n}..b")));
+    // What begins alike does not multiply.
+    rules.extend((0..500).map(|n| format!("keep $..items..b{n}")));
+    rules.extend((0..20).map(|n| format!("keep $.x{n}..b")));
     assert_eq!(make(&rules), Ok(()));
+    let pairs = |pairs: usize| -> Vec<String> { (0..pairs).map(|n| format!("keep $..a{n}..b{n}")).collect() };
+    assert_eq!(make(&pairs(11)), Ok(()));
+    rules.truncate(600);
+    rules.extend(pairs(12));
     rules.push("keep $..x..y..z".to_owned());
     let Err(ProgramError::TooComplex { selections }) = make(&rules) else { panic!("made") };
-    assert_eq!(selections.first(), Some(&1112));
+    assert_eq!(selections.first(), Some(&612));
+    let wildcards = |wildcards: usize| vec![format!("keep $..a{}", ".*".repeat(wildcards))];
+    assert_eq!(make(&wildcards(9)), Ok(()));
+    assert_eq!(make(&wildcards(13)), Err(ProgramError::TooComplex { selections: vec![0] }));
 }
 
 #[test]
