@@ -191,7 +191,7 @@ fn explain_says_for_every_leaf_what_leaves_and_why() {
         assert_eq!(row(&out, place)[1..], *cells, "{place}\n{out}");
     }
     assert!(
-        out.contains("items.sku (./p.toml:18) holds one element at a time to decide: $.items[?@.open].sku"),
+        out.contains("items.sku (./p.toml:18) holds one element at a time to decide (at most 1048576 bytes): $.items[?@.open].sku"),
         "{out}"
     );
     assert!(out.contains("header x-who: drop (./p.toml:28)"), "{out}");

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use crate::crossing::transform::{Generalized, Generalizer, Masker};
 use crate::ids::{self, Direction, Shape};
 use crate::json::automaton::Otherwise;
-use crate::json::path::Class;
+use crate::json::path::{Class, Path};
 use crate::json::text;
 use crate::json::window::{Judge, Judgement, Kind, Leaf, TraceOutcome};
 use crate::policy::compile::{Asker, CompiledLeg, CompiledPolicy, CompiledRoute, compile};
@@ -188,10 +188,16 @@ fn head(policy: &CompiledPolicy, route: &Route, which: Which, leg: &Leg) -> Stri
         let Locator::Path(path) = locator else { continue };
         let why = match path.class() {
             Class::Stream => continue,
-            Class::Element => "holds one element at a time to decide",
-            Class::Body => "holds the whole body to decide",
+            Class::Element => what_is_held(path),
+            Class::Body => "holds all of what it may select in, at most the body, to decide".to_owned(),
         };
-        shown.push_str(&format!("  {id} ({}:{}) {why}: {}\n", place.file, place.line, path.text()));
+        let most = policy.policy.limits.element_bytes;
+        shown.push_str(&format!(
+            "  {id} ({}:{}) {why} (at most {most} bytes): {}\n",
+            place.file,
+            place.line,
+            path.text()
+        ));
     }
     if let Some(must) = leg.rules.iter().find(|rule| rule.must) {
         shown.push_str(&format!("  nothing leaves before the whole body has passed: {} says `must`\n", must.id));
@@ -203,6 +209,16 @@ fn head(policy: &CompiledPolicy, route: &Route, which: Which, leg: &Leg) -> Stri
         shown.push_str(&format!("  {}: reveal {} ({})\n", beside(&reveal.locator), reveal.category, at(&reveal.place)));
     }
     shown
+}
+
+/// What a path of class `Element` holds.
+fn what_is_held(path: &Path) -> String {
+    match (path.from_end(), path.has_filter()) {
+        (Some(1), false) => "holds the last element of an array to decide".to_owned(),
+        (Some(last), false) => format!("holds the last {last} elements of an array to decide"),
+        (Some(last), true) => format!("holds one element, or the last {last} of an array, to decide"),
+        (None, _) => "holds one element at a time to decide".to_owned(),
+    }
 }
 
 fn beside(locator: &Locator) -> String {

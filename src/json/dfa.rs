@@ -12,8 +12,9 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use super::automaton::{Otherwise, Selection};
 use super::decide::{Action, ContainerFate, LeafFate, decide};
+use super::filter::reads::Reads;
 use super::names::{Names, OTHER, Symbol};
-use super::nfa::{Child, Nfa, PositionId, Stepped, Test, needs_length};
+use super::nfa::{Child, Nfa, PositionId, Stepped, Test, needs_length, reach};
 
 /// A state of the shared cache.
 pub(super) type StateId = u32;
@@ -112,6 +113,10 @@ pub(super) struct State {
     pub(super) tests: Box<[u32]>,
     pub(super) asks_filter: bool,
     pub(super) asks_length: bool,
+    /// What its filters read of a child; `None` where all of it must be laid out, because more is asked below.
+    pub(super) reads: Option<Box<Reads>>,
+    /// How many elements have to be seen behind one to decide it; `None` where the whole array has to be held.
+    pub(super) reach: Option<u64>,
     slots: Box<[Slot]>,
 }
 
@@ -356,6 +361,13 @@ impl State {
             (true, false) => symbols.len() + 1,
         };
         let test = |number: &u32| nfa.tests().get(*number as usize);
+        let asks_filter = tests.iter().filter_map(test).any(|test| matches!(test, Test::Filter(_)));
+        let filters = tests.iter().filter_map(test).filter_map(|test| match test {
+            Test::Filter(filter) => Some(filter),
+            _ => None,
+        });
+        let reads = (asks_filter && !nfa.asks_below(set)).then(|| Box::new(Reads::of(filters)));
+        let reach = nfa.looks_ahead(set).then(|| tests.iter().filter_map(test).map(reach).max().unwrap_or(0));
         let slots = if remembers && !tests.is_empty() && tests.len() <= TRUTH_BITS { SLOTS } else { 0 };
         Self {
             set: set.into(),
@@ -363,8 +375,10 @@ impl State {
             symbols: if dense { Box::default() } else { symbols.into() },
             cells: std::iter::repeat_with(AtomicU64::default).take(cells).collect(),
             element: AtomicU64::default(),
-            asks_filter: tests.iter().filter_map(test).any(|test| matches!(test, Test::Filter(_))),
+            asks_filter,
             asks_length: tests.iter().filter_map(test).any(needs_length),
+            reads,
+            reach,
             tests: tests.into(),
             slots: std::iter::repeat_with(Slot::default).take(slots).collect(),
         }

@@ -13,6 +13,7 @@ use super::regexp::Regexp;
 use super::tape::{NodeId, Tape};
 
 mod compare;
+pub(super) mod reads;
 pub(super) mod run;
 
 /// A parsed, type-checked filter expression with its regular expressions compiled.

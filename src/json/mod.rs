@@ -21,6 +21,7 @@ mod plan;
 pub mod regexp;
 mod region;
 mod scan;
+mod scout;
 mod skim;
 mod tally;
 pub mod tape;

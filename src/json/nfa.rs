@@ -237,6 +237,41 @@ impl Nfa {
         (names, tests)
     }
 
+    /// Does anything below a child ask for a filter or a length?
+    pub(super) fn asks_below(&self, set: &[PositionId]) -> bool {
+        set.iter().any(|id| {
+            let Some(Position::At { line, step, .. }) = self.position(*id) else { return false };
+            let Some(line) = self.lines.get(line as usize) else { return false };
+            let (now, below) = line.steps.get(step as usize..).and_then(<[Step]>::split_first).unzip();
+            let lasting = now.filter(|now| now.descendant);
+            lasting
+                .into_iter()
+                .chain(below.unwrap_or_default())
+                .flat_map(|step| &step.picks)
+                .any(|pick| self.holds(*pick))
+        })
+    }
+
+    /// Is the length of no array needed below `..`, and for no step backwards?
+    pub(super) fn looks_ahead(&self, set: &[PositionId]) -> bool {
+        set.iter().filter_map(|id| self.step_of(*id)).all(|(_, step)| {
+            let mut lengths =
+                step.picks.iter().filter_map(|pick| self.test_of(*pick)).filter(|test| needs_length(test));
+            lengths.all(|test| !step.descendant && !matches!(test, Test::Slice { step: ..0, .. }))
+        })
+    }
+
+    fn test_of(&self, pick: Pick) -> Option<&Test> {
+        match pick {
+            Pick::Test(test) => self.tests.get(test as usize),
+            _ => None,
+        }
+    }
+
+    fn holds(&self, pick: Pick) -> bool {
+        self.test_of(pick).is_some_and(|test| matches!(test, Test::Filter(_)) || needs_length(test))
+    }
+
     fn step_of(&self, id: PositionId) -> Option<(&Line, &Step)> {
         match self.position(id)? {
             Position::At { line, step, .. } => {
@@ -374,6 +409,16 @@ pub(super) fn needs_length(test: &Test) -> bool {
         Test::Index(index) => *index < 0,
         Test::Slice { start, end, step } => *step < 0 || start.is_some_and(|s| s < 0) || end.is_some_and(|e| e < 0),
         Test::Filter(_) => false,
+    }
+}
+
+/// How far from the end of an array the test counts.
+pub(super) fn reach(test: &Test) -> u64 {
+    let back = |at: i64| if at < 0 { at.unsigned_abs() } else { 0 };
+    match test {
+        Test::Index(index) => back(*index),
+        Test::Slice { start, end, .. } => back(start.unwrap_or(0)).max(back(end.unwrap_or(0))),
+        Test::Filter(_) => 0,
     }
 }
 

@@ -14,6 +14,7 @@ use super::filter::{Comparison, Expr, Filter, Literal, Operand, Pattern, Query};
 use super::regexp::{self, Regexp};
 use super::text::Decimal;
 
+mod class;
 mod lex;
 
 /// The longest path, in bytes: a hundred times any that people write, and little for the parser.
@@ -144,27 +145,6 @@ impl Path {
     /// The segments behind `$`.
     pub fn segments(&self) -> &[Segment] {
         &self.segments
-    }
-
-    /// How much must be held to decide it.
-    ///
-    /// `Element`: every segment before the first that is not streamable is a child segment, no segment from there on that is not
-    /// streamable is a descendant segment or under one, no filter reads `$`, and no step is zero or negative.
-    pub fn class(&self) -> Class {
-        let mut class = Class::Stream;
-        let mut descended = false;
-        for segment in &self.segments {
-            descended |= segment.descendant;
-            for selector in segment.selectors.iter().filter(|selector| !selector.is_streamable()) {
-                let whole = match selector {
-                    Selector::Filter(filter) => filter.reads_root(),
-                    Selector::Slice { step, .. } => *step <= 0,
-                    _ => false,
-                };
-                class = class.max(if whole || descended { Class::Body } else { Class::Element });
-            }
-        }
-        class
     }
 
     /// The names that occur in name selectors on the main path, for printing locations and suggestions.

@@ -5,10 +5,10 @@
 use super::FaultKind;
 use super::automaton::Program;
 use super::decide::{ContainerFate, LeafFate};
-use super::dfa::{ChildKey, Edge, Found, StateId};
+use super::dfa::{ChildKey, Edge, Found, State, StateId};
 use super::nfa::{Test, takes_index, takes_slice};
-use super::region::Region;
 use super::scan::{self, Bad, Digits, Token};
+use super::scout::{Scout, Seen};
 use super::tally::{Ruled, add};
 use super::walk::{Flow, Frame, Input, Kind, Mode, Stage, Walker};
 use super::window::{Judge, Plan};
@@ -22,6 +22,8 @@ enum Way {
     Edge(Edge),
     /// The element has to be held first.
     Probe,
+    /// More bytes have to be seen first.
+    Wait,
 }
 
 impl Walker {
@@ -34,6 +36,10 @@ impl Walker {
             Way::Probe => {
                 self.begin_skim(Mode::Probe);
                 return Ok(Flow::Go(pos));
+            }
+            Way::Wait => {
+                self.stage = Stage::Value;
+                return Ok(Flow::Wait(pos));
             }
         };
         match buf.get(pos) {
@@ -87,13 +93,14 @@ impl Walker {
     }
 
     fn is_held(&self, pos: usize) -> bool {
-        self.region.as_ref().is_some_and(|region| region.covers(pos))
+        self.region.covers(pos)
     }
 
     /// The edge to the value at `pos`, where it has to be found or tests are asked.
     #[cold]
     fn long_way(&mut self, program: &Program, buf: &[u8], pos: usize, child: ChildKey) -> Result<Way, Bad> {
         let machine = &program.machine;
+        let Some(len) = self.length(program, buf, pos)? else { return Ok(Way::Wait) };
         let mut truth = std::mem::take(&mut self.tally.truth);
         truth.clear();
         let loose = self.top.state.checked_sub(LOOSE);
@@ -102,21 +109,27 @@ impl Walker {
             None => machine.state(self.top.state),
         };
         let Some(state) = state else { return scan::bad(FaultKind::Rule, pos) };
-        if state.asks_filter && !self.is_held(pos) {
-            self.tally.truth = truth;
-            return Ok(Way::Probe);
+        if state.asks_filter && !self.region.covers(pos) {
+            // If all of it is here, it is read and laid out at once. A number's end shows only by what comes behind it.
+            let within = buf.get(..pos.saturating_add(program.limits.element_bytes)).unwrap_or(buf);
+            let room = program.limits.depth.saturating_sub(self.stack.len());
+            let held = self.region.hold(within, pos, room, state.reads.as_deref());
+            if !held || self.region.end(pos) == Some(within.len()) && !ends_itself(buf.get(pos)) {
+                self.region.clear();
+                self.tally.truth = truth;
+                return Ok(Way::Probe);
+            }
         }
         truth.resize(state.truth_words(), 0);
         for (n, number) in state.tests.iter().enumerate() {
             let holds = match (machine.nfa.tests().get(*number as usize), self.top.kind) {
-                (Some(Test::Index(wanted)), Kind::Array) => takes_index(*wanted, self.top.index, self.top.elements()),
+                (Some(Test::Index(wanted)), Kind::Array) => takes_index(*wanted, self.top.index, len),
                 (Some(Test::Slice { start, end, step }), Kind::Array) => {
-                    takes_slice(*start, *end, *step, self.top.index, self.top.elements())
+                    takes_slice(*start, *end, *step, self.top.index, len)
                 }
                 (Some(Test::Filter(filter)), _) => {
-                    let node = self.region.as_ref().and_then(|region| Some((region, region.node(pos)?)));
-                    let Some((region, node)) = node else { return scan::bad(FaultKind::Rule, pos) };
-                    let answer = region.holds(buf, filter, node, &mut self.tally.steps);
+                    let Some(node) = self.region.node(pos) else { return scan::bad(FaultKind::Rule, pos) };
+                    let answer = self.region.holds(buf, filter, node, &mut self.tally.steps);
                     answer.map_err(|kind| Bad { kind, at: pos })?
                 }
                 _ => false,
@@ -135,6 +148,30 @@ impl Walker {
                 edge
             }
         }))
+    }
+
+    /// The current array's length, as far as tests need it. `None` where more bytes have to be seen.
+    fn length(&mut self, program: &Program, buf: &[u8], pos: usize) -> Result<Option<Option<u64>>, Bad> {
+        if self.top.len != Frame::SCOUTED {
+            return Ok(Some(self.top.elements()));
+        }
+        let Some(scout) = self.scouts.last_mut() else { return scan::bad(FaultKind::Rule, pos) };
+        let bound = pos.saturating_add(program.limits.element_bytes);
+        let within = buf.get(..bound).unwrap_or(buf);
+        let room = program.limits.depth.saturating_sub(self.stack.len());
+        match scout.look(within, pos, self.top.index, room) {
+            Ok(Seen::Length(len)) => Ok(Some(Some(len))),
+            Ok(Seen::More) if buf.len() >= bound => scan::bad(FaultKind::ElementTooLong, pos),
+            Ok(Seen::More) => Ok(None),
+            Err(bad) => {
+                // The place is the one that was looked at.
+                if let Some(scout) = self.scouts.pop() {
+                    (self.top.index, self.skim) = scout.place();
+                    self.stage = Stage::Skim;
+                }
+                Err(bad)
+            }
+        }
     }
 
     /// Counts a decision.
@@ -253,12 +290,15 @@ impl Walker {
         let walks = matches!(fate, ContainerFate::Show | ContainerFate::Wait | ContainerFate::Sink);
         let mut len = Frame::UNKNOWN;
         if walks && kind == Kind::Array && edge.asks_length() {
-            match self.region.as_ref().filter(|region| region.covers(pos)) {
-                Some(region) => len = region.node(pos).map_or(Frame::UNKNOWN, |node| region.count(node)),
-                None => {
-                    self.begin_skim(Mode::Probe);
-                    return Ok(Flow::Go(pos));
-                }
+            let reach = self.child_state(program, edge).and_then(|state| state.reach);
+            if self.region.covers(pos) {
+                len = self.region.node(pos).map_or(Frame::UNKNOWN, |node| self.region.count(node));
+            } else if let Some(reach) = reach {
+                len = Frame::SCOUTED;
+                self.scouts.push(Scout::new(reach));
+            } else {
+                self.begin_skim(Mode::Probe);
+                return Ok(Flow::Go(pos));
             }
         }
         self.count(edge, Ruled::Container);
@@ -269,23 +309,17 @@ impl Walker {
         match fate {
             ContainerFate::Pass => {
                 self.keep(plan);
-                self.begin_skim(Mode::Keep);
-                return Ok(Flow::Go(pos));
+                return Ok(self.pass_over(pos, Mode::Keep, plan));
             }
-            ContainerFate::Cut => {
-                self.begin_skim(Mode::Drop);
-                return Ok(Flow::Go(pos));
-            }
+            ContainerFate::Cut => return Ok(self.pass_over(pos, Mode::Drop, plan)),
             ContainerFate::Remove => {
                 self.trace_begun(program, by, b'{', Mode::Drop);
-                self.begin_skim(Mode::Drop);
-                return Ok(Flow::Go(pos));
+                return Ok(self.pass_over(pos, Mode::Drop, plan));
             }
             ContainerFate::Put => {
                 self.put(program, by, plan);
                 self.trace_begun(program, by, b'{', Mode::Gone);
-                self.begin_skim(Mode::Gone);
-                return Ok(Flow::Go(pos));
+                return Ok(self.pass_over(pos, Mode::Gone, plan));
             }
             ContainerFate::Unlisted => return scan::bad(FaultKind::Unlisted, pos),
             ContainerFate::Show => self.keep(plan),
@@ -306,8 +340,33 @@ impl Walker {
         self.push(program, pos, frame).map(Flow::Go)
     }
 
-    /// The innermost container closes: if its state was beside the cache, that goes.
+    /// The state that an edge leads to.
+    fn child_state<'a>(&'a self, program: &'a Program, edge: Edge) -> Option<&'a State> {
+        match &self.tally.found {
+            Some((_, state)) if edge.is_loose() => Some(state),
+            _ => program.machine.state(edge.to()),
+        }
+    }
+
+    /// Goes over a container that is not walked: at once, if it was held and so its end is known.
+    fn pass_over(&mut self, pos: usize, mode: Mode, plan: &mut Plan) -> Flow {
+        match self.region.end(pos) {
+            Some(end) => {
+                self.end_leaf(mode, end, plan);
+                Flow::Go(end)
+            }
+            None => {
+                self.begin_skim(mode);
+                Flow::Go(pos)
+            }
+        }
+    }
+
+    /// The innermost container closes: its scout goes, and its state if that was beside the cache.
     pub(super) fn drop_loose(&mut self) {
+        if self.top.len == Frame::SCOUTED {
+            self.scouts.pop();
+        }
         if self.top.state >= LOOSE && self.top.kind != Kind::Root {
             self.tally.loose.pop();
         }
@@ -348,8 +407,16 @@ impl Walker {
         };
         match self.mode {
             Mode::Probe => {
-                let region = Region::new(input.buf, self.value..end);
-                self.region = Some(region.map_err(|kind| Bad { kind, at: self.value })?);
+                let state = match self.top.state.checked_sub(LOOSE) {
+                    Some(level) => self.tally.loose.get(level as usize),
+                    None => program.machine.state(self.top.state),
+                };
+                let state = state.filter(|state| state.asks_filter && self.top.kind != Kind::Root);
+                let reads = state.and_then(|state| state.reads.as_deref());
+                let held = input.buf.get(..end).unwrap_or_default();
+                if !self.region.hold(held, self.value, limits.depth, reads) {
+                    return scan::bad(FaultKind::Rule, self.value);
+                }
                 self.stage = Stage::Value;
                 return Ok(Flow::Go(self.value));
             }
@@ -358,4 +425,9 @@ impl Walker {
         }
         Ok(Flow::Go(end))
     }
+}
+
+/// Does a value that begins so show by itself where it ends?
+fn ends_itself(first: Option<&u8>) -> bool {
+    !matches!(first, Some(b'-' | b'0'..=b'9'))
 }

@@ -6,20 +6,35 @@
 use std::ops::Range;
 
 use super::FaultKind;
+use super::filter::reads::Reads;
 use super::filter::{self, Filter};
 use super::tape::{NodeId, Tape};
 
-#[derive(Debug)]
+/// Empty where nothing is held.
+#[derive(Debug, Default)]
 pub(super) struct Region {
     range: Range<usize>,
     tape: Tape,
 }
 
 impl Region {
-    /// `range` of `buf` is one value that has passed the scanner.
-    pub(super) fn new(buf: &[u8], range: Range<usize>) -> Result<Self, FaultKind> {
-        let tape = Tape::build(buf.get(range.clone()).unwrap_or_default());
-        if tape.is_sound() { Ok(Self { range, tape }) } else { Err(FaultKind::Rule) }
+    /// Takes the value at `start`, if all of it is in `buf`, at most `room` levels deep, and JSON; and of its structure what `reads`
+    /// asks for, or everything. A number at the end of `buf` is taken for whole.
+    pub(super) fn hold(&mut self, buf: &[u8], start: usize, room: usize, reads: Option<&Reads>) -> bool {
+        let bytes = buf.get(start..).unwrap_or_default();
+        match self.tape.lay(bytes, 0, room, reads) {
+            Some(len) => self.range = start..start + len,
+            None => self.range = 0..0,
+        }
+        !self.range.is_empty()
+    }
+
+    /// Lets go of what is held.
+    pub(super) fn clear(&mut self) {
+        if !self.range.is_empty() {
+            self.range = 0..0;
+            self.tape.forget();
+        }
     }
 
     pub(super) fn covers(&self, pos: usize) -> bool {
@@ -29,6 +44,9 @@ impl Region {
     /// The node that begins at `pos`.
     pub(super) fn node(&self, pos: usize) -> Option<NodeId> {
         let at = pos.checked_sub(self.range.start)?;
+        if at == 0 && !self.range.is_empty() {
+            return Some(Tape::ROOT);
+        }
         let (mut low, mut high) = (0, NodeId::try_from(self.tape.len()).ok()?);
         while low < high {
             let middle = low + (high - low) / 2;
@@ -39,6 +57,14 @@ impl Region {
             }
         }
         None
+    }
+
+    /// Where the value that begins at `pos` ends, if it is known.
+    pub(super) fn end(&self, pos: usize) -> Option<usize> {
+        if !self.covers(pos) {
+            return None;
+        }
+        Some(self.range.start + self.tape.span(self.node(pos)?).end)
     }
 
     /// Elements of the array at a node.

@@ -41,9 +41,17 @@ pub(super) struct Skim {
 
 impl Skim {
     pub(super) fn new() -> Self {
+        Self::default()
+    }
+}
+
+impl Default for Skim {
+    fn default() -> Self {
         Self { at: At::Value, digits: Digits::Start, depth: 0, objects: Vec::new() }
     }
+}
 
+impl Skim {
     /// Makes it ready for the next value.
     #[inline]
     pub(super) fn restart(&mut self) {

@@ -1,7 +1,7 @@
 //! The structure of one document or element, as spans of its bytes.
 //!
-//! A flat list in document order, built without recursion. It holds no values and copies no bytes. It is no validator: the
-//! bytes have passed the scanner; of others it says [`Tape::is_sound`] = false. Start at [`Tape::build`].
+//! A flat list in document order, built without recursion. It holds no values and copies no bytes. Only what is asked for is laid
+//! out: all of it, or what filters read. Of bytes that are no JSON it says [`Tape::is_sound`] = false. Start at [`Tape::build`].
 //!
 //! ```text
 //! {"a":[1,2],"b":3}      0 {  1 a:[  2 1  3 2  4 b:3      next(0)=5, next(1)=4, next(2)=3 …
@@ -10,8 +10,12 @@
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError};
 
+use super::filter::reads::Reads;
 use super::filter::run::Memo;
-use super::text;
+
+use super::scan;
+
+mod lay;
 
 /// A node of a [`Tape`]. The nodes of a subtree are consecutive, an ancestor before all that is in it.
 pub type NodeId = u32;
@@ -52,33 +56,63 @@ struct Node {
 }
 
 /// The structure of one document or element.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Tape {
     nodes: Vec<Node>,
     sound: bool,
+    /// What is used again for the next layout.
+    desk: lay::Desk,
     /// What filters found out about this document. Nothing here changes an answer, only how soon it is there.
     memo: Mutex<Memo>,
-}
-
-/// An open container.
-struct Open {
-    node: NodeId,
-    /// Where its names begin in the list of names of all open objects.
-    names: usize,
 }
 
 impl Tape {
     /// The root.
     pub const ROOT: NodeId = 0;
 
-    /// `bytes` has passed the scanner already (strictly valid JSON); this assumes it and still does not panic.
+    /// All of `bytes`, which are one JSON value.
     ///
     /// Time: linear, but for objects with many members, whose names are sorted to find doubles.
     pub fn build(bytes: &[u8]) -> Tape {
-        let mut builder = Builder { bytes, at: 0, nodes: Vec::new(), open: Vec::new(), names: Vec::new() };
-        let sound = u32::try_from(bytes.len()).is_ok_and(|len| len < u32::MAX) && builder.run().is_some();
-        // Half a tape must not be walked as if it were a whole one.
-        Tape { nodes: if sound { builder.nodes } else { Vec::new() }, sound, memo: Mutex::default() }
+        let mut tape = Tape::default();
+        let start = scan::blank(bytes, 0);
+        let end = tape.lay(bytes, start, usize::MAX, None);
+        let whole = end.is_some_and(|end| scan::blank(bytes, end) == bytes.len());
+        if !whole {
+            tape.forget();
+        }
+        tape
+    }
+
+    /// Lays out what `reads` asks for (`None`: everything) of the value that begins at `start`, in place of what was there before.
+    /// No more than `room` containers may be open in it. Gives its end; `None`, and no nodes, where `bytes` do not hold all
+    /// of it, or it is no JSON. A number at the end of `bytes` is whole.
+    pub(super) fn lay(&mut self, bytes: &[u8], start: usize, room: usize, reads: Option<&Reads>) -> Option<usize> {
+        self.forget();
+        let fits = u32::try_from(bytes.len()).is_ok_and(|len| len < u32::MAX);
+        let end = if fits { self.lay_out(bytes, start, room, reads) } else { None };
+        match end {
+            Some(_) => self.sound = true,
+            // Half a tape must not be walked as if it were a whole one.
+            None => self.nodes.clear(),
+        }
+        end
+    }
+
+    /// Empties it; room beyond that of a usual element is given back.
+    pub(super) fn forget(&mut self) {
+        const USUAL: usize = 1 << 11;
+        self.nodes.clear();
+        if self.nodes.capacity() > USUAL {
+            self.nodes = Vec::new();
+            self.desk = lay::Desk::default();
+        }
+        self.sound = false;
+        if let Ok(memo) = self.memo.get_mut()
+            && !memo.is_empty()
+        {
+            *memo = Memo::default();
+        }
     }
 
     /// False if the bytes were not one JSON value, or 4 GiB of them: then there are no nodes and the evaluator refuses.
@@ -161,155 +195,6 @@ impl Tape {
     fn node(&self, node: NodeId) -> Option<&Node> {
         self.nodes.get(node as usize)
     }
-}
-
-struct Builder<'a> {
-    bytes: &'a [u8],
-    at: usize,
-    nodes: Vec<Node>,
-    open: Vec<Open>,
-    /// The names of the members of all open objects.
-    names: Vec<Range<usize>>,
-}
-
-impl Builder<'_> {
-    fn run(&mut self) -> Option<()> {
-        self.value(0..0)?;
-        while let Some(open) = self.open.last() {
-            let node = open.node;
-            let object = self.nodes.get(node as usize)?.kind == NodeKind::Object;
-            let first = self.nodes.get(node as usize)?.count == 0;
-            let closer = if object { b'}' } else { b']' };
-            match self.peek()? {
-                byte if byte == closer => {
-                    self.at += 1;
-                    self.close()?;
-                    continue;
-                }
-                b',' if !first => self.at += 1,
-                _ if first => {}
-                _ => return None,
-            }
-            let name = match object {
-                true => {
-                    self.peek()?;
-                    let name = self.string()?;
-                    (self.peek()? == b':').then_some(())?;
-                    self.at += 1;
-                    self.names.push(name.clone());
-                    name
-                }
-                false => 0..0,
-            };
-            let parent = self.nodes.get_mut(node as usize)?;
-            parent.count += 1;
-            self.value(name)?;
-        }
-        self.peek().is_none().then_some(())
-    }
-
-    /// The next byte that is no white space.
-    fn peek(&mut self) -> Option<u8> {
-        while let Some(byte) = self.bytes.get(self.at) {
-            match byte {
-                b' ' | b'\t' | b'\n' | b'\r' => self.at += 1,
-                byte => return Some(*byte),
-            }
-        }
-        None
-    }
-
-    /// A whole leaf, or the opening of a container.
-    fn value(&mut self, name: Range<usize>) -> Option<()> {
-        let byte = self.peek()?;
-        let start = self.at;
-        let kind = match byte {
-            b'{' => NodeKind::Object,
-            b'[' => NodeKind::Array,
-            b'"' => NodeKind::String,
-            b't' => NodeKind::True,
-            b'f' => NodeKind::False,
-            b'n' => NodeKind::Null,
-            b'-' | b'0'..=b'9' => NodeKind::Number,
-            _ => return None,
-        };
-        let id = NodeId::try_from(self.nodes.len()).ok()?;
-        match kind {
-            NodeKind::Object | NodeKind::Array => self.at += 1,
-            NodeKind::String => {
-                self.string()?;
-            }
-            _ => {
-                let rest = self.bytes.get(start..)?;
-                let leaf = |b: &u8| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'+' | b'.');
-                self.at += rest.iter().position(|b| !leaf(b)).unwrap_or(rest.len());
-            }
-        }
-        self.nodes.push(Node {
-            start: u32::try_from(start).ok()?,
-            end: u32::try_from(self.at).ok()?,
-            next: id.checked_add(1)?,
-            parent: self.open.last().map_or(Tape::ROOT, |open| open.node),
-            name_start: u32::try_from(name.start).ok()?,
-            name_end: u32::try_from(name.end).ok()?,
-            count: 0,
-            kind,
-            doubled: false,
-        });
-        if matches!(kind, NodeKind::Object | NodeKind::Array) {
-            self.open.push(Open { node: id, names: self.names.len() });
-        }
-        Some(())
-    }
-
-    /// Past the string that begins here.
-    fn string(&mut self) -> Option<Range<usize>> {
-        let start = self.at;
-        (self.bytes.get(start) == Some(&b'"')).then_some(())?;
-        let mut at = start + 1;
-        loop {
-            at += memchr::memchr2(b'"', b'\\', self.bytes.get(at..)?)?;
-            match self.bytes.get(at)? {
-                b'"' => break,
-                _ => at += 2,
-            }
-        }
-        self.at = at + 1;
-        Some(start..self.at)
-    }
-
-    fn close(&mut self) -> Option<()> {
-        let open = self.open.pop()?;
-        let doubled = has_doubles(self.bytes, self.names.get(open.names..)?);
-        self.names.truncate(open.names);
-        let next = NodeId::try_from(self.nodes.len()).ok()?;
-        let node = self.nodes.get_mut(open.node as usize)?;
-        node.end = u32::try_from(self.at).ok()?;
-        node.next = next;
-        node.doubled = doubled;
-        Some(())
-    }
-}
-
-/// Are two of these names (spans with quotes) equal once unescaped?
-fn has_doubles(bytes: &[u8], names: &[Range<usize>]) -> bool {
-    let raw = |span: &Range<usize>| bytes.get(span.clone()).unwrap_or_default();
-    if names.len() < 2 {
-        return false;
-    }
-    if names.iter().any(|name| memchr::memchr(b'\\', raw(name)).is_some()) {
-        return are_doubled(names.iter().map(|name| text::unescape(raw(name))).collect());
-    }
-    match names {
-        // Few: each against each, which allocates nothing.
-        few if few.len() <= 8 => (1..).zip(few).any(|(i, a)| few.iter().skip(i).any(|b| raw(a) == raw(b))),
-        many => are_doubled(many.iter().map(raw).collect()),
-    }
-}
-
-fn are_doubled<T: Ord>(mut names: Vec<T>) -> bool {
-    names.sort_unstable();
-    names.windows(2).any(|pair| matches!(pair, [a, b] if a == b))
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@ use super::names::{OTHER, Symbol};
 use super::pending::Pending;
 use super::region::Region;
 use super::scan::{self, Bad, Token};
+use super::scout::Scout;
 use super::skim::Skim;
 use super::tally::Tally;
 use super::trace::Trace;
@@ -85,7 +86,7 @@ pub(super) struct Frame {
     pub(super) symbol: Symbol,
     /// The current element.
     pub(super) index: u64,
-    /// Elements, where the state asks for it; else [`Frame::UNKNOWN`].
+    /// Elements, where the state asks for it: a number, or [`Frame::SCOUTED`]; else [`Frame::UNKNOWN`].
     pub(super) len: u64,
     /// Bytes that waited before it did.
     pub(super) mark: usize,
@@ -93,13 +94,15 @@ pub(super) struct Frame {
 
 impl Frame {
     pub(super) const UNKNOWN: u64 = u64::MAX;
+    /// The innermost scout knows.
+    pub(super) const SCOUTED: u64 = u64::MAX - 1;
 
     pub(super) fn new(kind: Kind, state: StateId) -> Self {
         Self { kind, kept: false, state, symbol: OTHER, index: 0, len: Self::UNKNOWN, mark: 0 }
     }
 
     pub(super) fn elements(&self) -> Option<u64> {
-        Some(self.len).filter(|len| *len != Self::UNKNOWN)
+        Some(self.len).filter(|len| *len < Self::SCOUTED)
     }
 }
 
@@ -121,7 +124,9 @@ pub(super) struct Walker {
     pub(super) skim: Skim,
     pub(super) mode: Mode,
     pub(super) pending: Pending,
-    pub(super) region: Option<Region>,
+    pub(super) region: Region,
+    /// For the open arrays that are looked ahead in.
+    pub(super) scouts: Vec<Scout>,
     pub(super) tally: Tally,
     pub(super) trace: Option<Trace>,
 }
@@ -155,7 +160,8 @@ impl Walker {
             skim: Skim::new(),
             mode: Mode::Keep,
             pending: Pending::default(),
-            region: None,
+            region: Region::default(),
+            scouts: Vec::new(),
             tally: Tally::new(program),
             trace,
         }
@@ -171,7 +177,8 @@ impl Walker {
         self.skim = Skim::new();
         self.mode = Mode::Keep;
         self.pending = Pending::default();
-        self.region = None;
+        self.region.clear();
+        self.scouts.clear();
         self.tally.restart(program);
     }
 
@@ -461,5 +468,6 @@ impl Walker {
             *place = place.saturating_sub(gone);
         }
         self.pending.shift(gone);
+        self.scouts.iter_mut().for_each(|scout| scout.shift(gone));
     }
 }

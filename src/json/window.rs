@@ -6,7 +6,8 @@
 //! # Memory
 //! A rewriter holds what was fed since the last splice, and from before at most: what hangs on an open decision (names, separators,
 //! openers; [`super::Limits::name_bytes`], twice where openers wait), a value held for the judge (`value_bytes`), an element or body
-//! held for a filter or an index from the end (`element_bytes`, and its structure: about 40 bytes a value), 56 bytes for each level of
+//! held for a filter, or elements held for an index from the end (`element_bytes`, and the structure of what the filter reads: 32 bytes
+//! a value, which of a body of one-digit numbers held whole is 16 times its size), 64 bytes for each level of
 //! nesting (`depth`). Strings and numbers that are copied or removed pass through however long they are.
 
 use std::ops::Range;
@@ -288,7 +289,7 @@ impl Rewriter {
         let input = Input { buf: self.buf.get(..self.valid).unwrap_or_default(), end };
         let walked = self.walker.run(&self.program, input, self.pos, &mut self.plan, judge);
         // Its places are places in this buffer.
-        self.walker.region = None;
+        self.walker.region.clear();
         self.walker.tally.settle(&self.program);
         match walked {
             Ok(pos) => self.pos = pos,

@@ -14,6 +14,7 @@ pub mod exchange;
 pub mod headers;
 pub mod limits;
 pub mod passage;
+pub mod pool;
 pub mod pump;
 pub mod refuse;
 pub mod snapshot;
@@ -27,6 +28,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header, response};
 use arc_swap::ArcSwap;
+use bytes::Bytes;
+use http_body::Body;
 use hyper::body::Incoming;
 use tokio::sync::{Semaphore, oneshot};
 
@@ -292,7 +295,7 @@ impl Proxy {
         exchange: &mut Exchange,
         admitted: &Admitted,
         asked: &Parts,
-        response: Response<Incoming>,
+        response: Response<pool::Answer>,
     ) -> Result<Reply, Refusal> {
         let (head, body) = response.into_parts();
         let route = &admitted.route.route;
@@ -390,15 +393,18 @@ impl Proxy {
         }
     }
 
-    fn passage(
+    fn passage<B>(
         &self,
-        body: Incoming,
+        body: B,
         headers: &HeaderMap,
         leg: &Arc<BoundLeg>,
         admitted: &Admitted,
         idle: std::time::Duration,
         now: Time,
-    ) -> Result<Passage, Refusal> {
+    ) -> Result<Passage, Refusal>
+    where
+        B: Body<Data = Bytes, Error = hyper::Error> + Send + Unpin + 'static,
+    {
         let limits = &admitted.partner.partner.limits;
         let body_bytes = limits.body_bytes.unwrap_or(self.bodies.body_bytes);
         let bodies = body::Limits { body_bytes, pace: Pace { idle, ..self.bodies.pace }, ..self.bodies };

@@ -1,7 +1,7 @@
 //! The other side: pooled connections, limits, time.
 //!
-//! Sends one request once: no retries (save hyper's own, where a pooled connection turned out to be closed before anything was
-//! sent), no redirects, no proxies. What it refuses it refuses as [`Refusal::UpstreamUnreachable`], `UpstreamSlow`,
+//! Sends one request once: no retries (save where a pooled connection turned out to be closed before anything was
+//! sent), no redirects, no proxies. Plain HTTP/1.1 goes by our own [`Pool`], TLS and HTTP/2 by hyper-util's client. What it refuses it refuses as [`Refusal::UpstreamUnreachable`], `UpstreamSlow`,
 //! `UpstreamMalformed` or `Overloaded`. Start at [`Upstream::send`].
 
 use std::path::PathBuf;
@@ -9,20 +9,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::uri::{Authority, PathAndQuery, Scheme};
-use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri};
-use hyper::body::Incoming;
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
+use hyper::client::conn::http1;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::http::body::Outgoing;
 use crate::http::trust;
 use crate::secret::Secret;
 use crate::telemetry::meters::UpstreamMetrics;
 use crate::verdict::Refusal;
+
+use super::pool::{Answer, Failure, Pool};
 
 /// One upstream's checked settings.
 #[derive(Clone, Debug)]
@@ -52,9 +54,6 @@ pub struct Settings {
 /// Bytes of a response's head: as much as of a request's.
 const HEAD_BYTES_MAX: usize = 64 << 10;
 
-/// Header fields of a response.
-const HEAD_FIELDS_MAX: usize = 100;
-
 /// One upstream, with its connections.
 pub struct Upstream {
     settings: Settings,
@@ -64,20 +63,23 @@ pub struct Upstream {
     prefix: String,
     headers: Vec<(HeaderName, HeaderValue)>,
     client: Connections,
+    /// What plain HTTP/1.1 says in `Host`.
+    host: HeaderValue,
     places: Arc<Semaphore>,
     metrics: Arc<UpstreamMetrics>,
 }
 
 /// Pooled connections. Plain text needs no authorities, so that a system without any can still speak it.
 enum Connections {
-    Plain(Client<HttpConnector, Outgoing>),
+    Plain(Arc<Pool>),
+    Plain2(Client<HttpConnector, Outgoing>),
     Secure(Client<HttpsConnector<HttpConnector>, Outgoing>),
 }
 
 /// An answer, and the place that it takes until its body has been read.
 pub struct Answered {
     /// Head and body.
-    pub response: Response<Incoming>,
+    pub response: Response<Answer>,
     /// To be kept as long as the body.
     pub place: OwnedSemaphorePermit,
 }
@@ -119,7 +121,6 @@ impl Upstream {
             .pool_idle_timeout(settings.keep_alive)
             .pool_max_idle_per_host(settings.connections)
             .http1_max_buf_size(HEAD_BYTES_MAX)
-            .http1_max_headers(HEAD_FIELDS_MAX)
             .http2_max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
             .http2_adaptive_window(true);
         let client = if scheme == Scheme::HTTPS {
@@ -127,11 +128,23 @@ impl Upstream {
             let tls = trust::client_config(settings.ca.as_deref(), identity)?;
             let secure = HttpsConnectorBuilder::new().with_tls_config(tls).https_only();
             Connections::Secure(builder.build(secure.enable_http1().enable_http2().wrap_connector(connector)))
+        } else if settings.http2 {
+            Connections::Plain2(builder.http2_only(true).build(connector))
         } else {
-            Connections::Plain(builder.http2_only(settings.http2).build(connector))
+            // As many header fields as hyper takes without an allocation for each answer: 100.
+            let mut http1 = http1::Builder::new();
+            http1.max_buf_size(HEAD_BYTES_MAX);
+            let origin = Uri::builder().scheme(scheme.clone()).authority(authority.clone()).path_and_query("/").build();
+            let origin = origin.map_err(|error| error.to_string())?;
+            Connections::Plain(Pool::new(connector, origin, http1, settings.keep_alive, settings.connections))
         };
+        let host = match authority.port_u16() {
+            Some(port) if port != 80 => format!("{}:{port}", authority.host()),
+            _ => authority.host().to_owned(),
+        };
+        let host = HeaderValue::from_str(&host).map_err(|error| error.to_string())?;
         let places = Arc::new(Semaphore::new(settings.connections.clamp(1, Semaphore::MAX_PERMITS)));
-        Ok(Self { settings, scheme, authority, prefix, headers, client, places, metrics })
+        Ok(Self { settings, scheme, authority, prefix, headers, client, host, places, metrics })
     }
 
     /// Longest wait for the next bytes of a body.
@@ -177,34 +190,37 @@ impl Upstream {
         let place = self.place().await?;
         let path = PathAndQuery::from_maybe_shared(bytes::Bytes::from([self.prefix.as_str(), target].concat()))
             .map_err(|_| Refusal::PathNotNormal)?;
-        let mut uri = ::http::uri::Parts::default();
-        (uri.scheme, uri.authority, uri.path_and_query) =
-            (Some(self.scheme.clone()), Some(self.authority.clone()), Some(path));
         for (name, value) in &self.headers {
             headers.insert(name.clone(), value.clone());
         }
         let mut request = Request::new(body);
         *request.method_mut() = method;
-        *request.uri_mut() = Uri::from_parts(uri).map_err(|_| Refusal::PathNotNormal)?;
         *request.headers_mut() = headers;
-        let start = tokio::time::Instant::now();
-        let answering = match &self.client {
-            Connections::Plain(client) => client.request(request),
-            Connections::Secure(client) => client.request(request),
+        let start = Instant::now();
+        let deadline = limit.map(|limit| start + limit);
+        let answer = match &self.client {
+            Connections::Plain(pool) => {
+                *request.uri_mut() = path.into();
+                request.headers_mut().insert(header::HOST, self.host.clone());
+                pool.send(request, limit.is_none(), deadline).await
+            }
+            client => {
+                let mut uri = ::http::uri::Parts::default();
+                (uri.scheme, uri.authority, uri.path_and_query) =
+                    (Some(self.scheme.clone()), Some(self.authority.clone()), Some(path));
+                *request.uri_mut() = Uri::from_parts(uri).map_err(|_| Refusal::PathNotNormal)?;
+                Box::pin(by_client(client, request, deadline)).await
+            }
         };
-        let answer = match limit {
-            Some(limit) => timeout(limit, answering).await,
-            None => Ok(answering.await),
-        };
+        // A failure's own text goes to no log: it may quote what was sent.
         let refusal = match answer {
-            Ok(Ok(response)) => {
+            Ok(response) => {
                 self.metrics.response_seconds.observe(start.elapsed().as_secs_f64());
                 return Ok(Answered { response, place });
             }
-            // The error's own text goes to no log: it may quote what was sent.
-            Ok(Err(error)) if error.is_connect() => Refusal::UpstreamUnreachable,
-            Ok(Err(_)) => Refusal::UpstreamMalformed,
-            Err(_) => Refusal::UpstreamSlow,
+            Err(Failure::Unreachable) => Refusal::UpstreamUnreachable,
+            Err(Failure::Broken) => Refusal::UpstreamMalformed,
+            Err(Failure::Slow) => Refusal::UpstreamSlow,
         };
         match refusal {
             Refusal::UpstreamSlow => self.metrics.slow.inc(),
@@ -212,6 +228,28 @@ impl Upstream {
             _ => self.metrics.malformed.inc(),
         };
         Err(refusal)
+    }
+}
+
+/// By hyper-util's client, whose connections have tasks of their own.
+async fn by_client(
+    client: &Connections,
+    request: Request<Outgoing>,
+    deadline: Option<Instant>,
+) -> Result<Response<Answer>, Failure> {
+    let answering = match client {
+        Connections::Plain2(client) => client.request(request),
+        Connections::Secure(client) => client.request(request),
+        Connections::Plain(_) => return Err(Failure::Broken),
+    };
+    let answer = match deadline {
+        Some(deadline) => timeout_at(deadline, answering).await.map_err(|_| Failure::Slow)?,
+        None => answering.await,
+    };
+    match answer {
+        Ok(response) => Ok(response.map(Answer::from)),
+        Err(error) if error.is_connect() => Err(Failure::Unreachable),
+        Err(_) => Err(Failure::Broken),
     }
 }
 

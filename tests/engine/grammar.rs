@@ -198,6 +198,12 @@ fn what_is_held_is_limited_wherever_it_is_cut() {
         (&["drop $[?@.a]"], format!("[{{\"b\":\"{}\"}}]", long(24)), Ok(())),
         (&["drop $[?@.a]"], format!("[{{\"b\":\"{}\"}}]", long(25)), Err(FaultKind::ElementTooLong)),
         (&["drop $[?$.a]"], format!("[{}]", "1,".repeat(20)), Err(FaultKind::ElementTooLong)),
+        // Counting from the end below `..` holds the array; elsewhere as many elements as count.
+        (&["drop $.a[-1]"], format!("{{\"a\":[{}1]}}", "12345678,".repeat(20)), Ok(())),
+        (&["drop $.a[-2:]"], format!("{{\"a\":[{}1]}}", "12345678,".repeat(20)), Ok(())),
+        (&["keep $.a[-3]"], format!("{{\"a\":[{}1]}}", "1234567,".repeat(20)), Ok(())),
+        (&["keep $.a[-5]"], format!("{{\"a\":[{}1]}}", "1234567,".repeat(20)), Err(FaultKind::ElementTooLong)),
+        (&["drop $.a[::-1]"], format!("{{\"a\":[{}1]}}", "12345678,".repeat(20)), Err(FaultKind::ElementTooLong)),
         (&["drop $..[-1]"], format!("{{\"a\":[\"{}\"]}}", long(40)), Err(FaultKind::ElementTooLong)),
         (&["drop $..z"], format!("{{\"{}\":1}}", long(62)), Ok(())),
         (&["drop $..z"], format!("{{\"{}\":1}}", long(63)), Err(FaultKind::NameTooLong)),
@@ -243,6 +249,40 @@ fn a_long_string_passes_without_being_held() {
         feed(b"\"}");
         rewriter.finish(&mut Scribe).unwrap();
         assert_eq!(out.len() > 20 * long.len(), stays, "{rules:?}");
+    }
+}
+
+#[test]
+fn counting_from_the_end_holds_no_more_than_the_last_elements() {
+    let element = "{\"sku\":\"A1\",\"tags\":[1,[2]]}";
+    for (rules, most, kept) in
+        [(["drop $.a[-1].sku"], 2, 49_999), (["drop $.a[-3:].sku"], 4, 49_997), (["drop $.a[:-2].sku"], 3, 2)]
+    {
+        let mut rewriter = Rewriter::new(program(Keep, &rules));
+        let mut out = Vec::new();
+        rewriter.feed(b"{\"a\":[", &mut Scribe).unwrap();
+        for n in 0..50_000 {
+            rewriter.feed(if n == 0 { b"" } else { b"," }, &mut Scribe).unwrap();
+            rewriter.feed(element.as_bytes(), &mut Scribe).unwrap();
+            rewriter.splice(std::iter::empty(), &mut out).unwrap();
+            assert!(rewriter.held_bytes() <= most * (element.len() + 1), "{rules:?}: {}", rewriter.held_bytes());
+        }
+        rewriter.feed(b"]}", &mut Scribe).unwrap();
+        rewriter.finish(&mut Scribe).unwrap();
+        rewriter.splice(std::iter::empty(), &mut out).unwrap();
+        assert_eq!(String::from_utf8(out).unwrap().matches("sku").count(), kept, "{rules:?}");
+    }
+}
+
+#[test]
+fn a_fault_that_is_seen_ahead_is_found_at_its_element() {
+    for (document, expected) in [
+        ("[1,2,{\"x\":[?]}]", "json_syntax $[2][*][*] +11"),
+        ("[[1],[2] 3]", "json_syntax $[1] +9"),
+        ("[1,2,]", "json_syntax $[2] +5"),
+        ("[1,2", "json_truncated $[0] +4"),
+    ] {
+        assert_eq!(said(Keep, &["drop $[-3].a", "drop $[-1:]"], document), expected, "{document}");
     }
 }
 

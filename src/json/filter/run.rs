@@ -24,6 +24,12 @@ pub(in super::super) struct Memo {
     patterns: Vec<Regexp>,
 }
 
+impl Memo {
+    pub(in super::super) fn is_empty(&self) -> bool {
+        self.rooted.is_empty() && self.patterns.is_empty()
+    }
+}
+
 /// Compiling a pattern takes about as long as this many steps.
 const COMPILE_STEPS: u64 = 5_000;
 /// Patterns of the document that are kept compiled.
@@ -37,21 +43,28 @@ pub(super) struct Run<'a> {
     pub(super) tape: &'a Tape,
     root: NodeId,
     steps: &'a mut u64,
-    memo: Memo,
+    /// Taken from the tape when it is first needed.
+    memo: Option<Memo>,
 }
 
 impl Drop for Run<'_> {
     fn drop(&mut self) {
-        self.tape.put_memo(std::mem::take(&mut self.memo));
+        if let Some(memo) = self.memo.take() {
+            self.tape.put_memo(memo);
+        }
     }
 }
 
 impl<'a> Run<'a> {
     pub(super) fn new(bytes: &'a [u8], tape: &'a Tape, root: NodeId, steps: &'a mut u64) -> Result<Self, FaultKind> {
         match tape.is_sound() {
-            true => Ok(Self { bytes, tape, root, steps, memo: tape.take_memo() }),
+            true => Ok(Self { bytes, tape, root, steps, memo: None }),
             false => Err(FaultKind::Rule),
         }
+    }
+
+    fn memo(&mut self) -> &mut Memo {
+        self.memo.get_or_insert_with(|| self.tape.take_memo())
     }
 
     pub(super) fn spend(&mut self, steps: u64) -> Result<(), FaultKind> {
@@ -254,10 +267,10 @@ impl<'a> Run<'a> {
         };
         let Some(pattern) = self.operand(operand, at).map(|value| self.string(value))? else { return Ok(false) };
         self.spend_bytes(pattern.len())?;
-        if let Some(at) = self.memo.patterns.iter().position(|regexp| regexp.is(&pattern, whole)) {
-            let steps = self.memo.patterns.get(at).map_or(0, |regexp| regexp.steps(text.len()));
+        if let Some(at) = self.memo().patterns.iter().position(|regexp| regexp.is(&pattern, whole)) {
+            let steps = self.memo().patterns.get(at).map_or(0, |regexp| regexp.steps(text.len()));
             self.spend(steps)?;
-            return Ok(self.memo.patterns.get(at).is_some_and(|regexp| regexp.matches(text)));
+            return Ok(self.memo().patterns.get(at).is_some_and(|regexp| regexp.matches(text)));
         }
         self.spend(COMPILE_STEPS)?;
         if pattern.len() > DOCUMENT_PATTERN_MAX {
@@ -267,10 +280,11 @@ impl<'a> Run<'a> {
             Ok(regexp) => {
                 self.spend(regexp.steps(text.len()))?;
                 let matches = regexp.matches(text);
-                if self.memo.patterns.len() >= PATTERNS_MAX {
-                    self.memo.patterns.remove(0);
+                let memo = self.memo();
+                if memo.patterns.len() >= PATTERNS_MAX {
+                    memo.patterns.remove(0);
                 }
-                self.memo.patterns.push(regexp);
+                memo.patterns.push(regexp);
                 Ok(matches)
             }
             // RFC 9535, sections 2.4.6 and 2.4.7: what is no I-Regexp matches nothing.
@@ -284,14 +298,16 @@ impl<'a> Run<'a> {
             return self.segments(&query.segments, at, true).map(Nodes::from);
         }
         self.spend(1)?;
-        let kept = self.memo.rooted.iter().find(|(root, kept, _)| *root == self.root && kept == query);
+        let root = self.root;
+        let kept = self.memo().rooted.iter().find(|(from, kept, _)| *from == root && kept == query);
         if let Some((_, _, nodes)) = kept {
             return Ok(Arc::clone(nodes));
         }
         let nodes: Nodes = self.segments(&query.segments, self.root, true)?.into();
-        if self.memo.nodes + nodes.len() < NODES_KEPT_MAX {
-            self.memo.nodes += nodes.len() + 1;
-            self.memo.rooted.push((self.root, query.clone(), Arc::clone(&nodes)));
+        let memo = self.memo();
+        if memo.nodes + nodes.len() < NODES_KEPT_MAX {
+            memo.nodes += nodes.len() + 1;
+            memo.rooted.push((root, query.clone(), Arc::clone(&nodes)));
         }
         Ok(nodes)
     }

@@ -1,0 +1,355 @@
+//! Connections to an upstream that speaks HTTP/1.1 on plain text, each driven by the exchange that uses it.
+//!
+//! A connection with a task of its own costs every exchange two wake-ups, often of another thread. Here the exchange itself
+//! polls its connection, while it waits for the head and while it reads the body, and gives it back when the body has ended.
+//! The one exception is a request whose body is still being sent: upstream may want the rest of it whoever waits for what, so
+//! that its connection gets a task. Not here: time between two reads, places, HTTP/2. Start at [`Pool::send`].
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use ::http::{Request, Response, Uri};
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::coop::unconstrained;
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
+use tower_service::Service;
+
+use crate::http::body::Outgoing;
+
+/// How often unused connections are looked at: what upstream has closed, or nobody has used for long, goes.
+const SWEEP: Duration = Duration::from_secs(1);
+
+type Sender = http1::SendRequest<Outgoing>;
+type Connection = http1::Connection<TokioIo<TcpStream>, Outgoing>;
+
+/// See the module.
+pub struct Pool {
+    connector: HttpConnector,
+    origin: Uri,
+    http1: http1::Builder,
+    keep_alive: Duration,
+    /// Most that are kept unused.
+    most: usize,
+    idle: Mutex<Idle>,
+}
+
+/// The unused ones, the last one used at the end, and whether they are being looked after.
+#[derive(Default)]
+struct Idle {
+    lines: Vec<(Instant, Box<Line>)>,
+    swept: bool,
+}
+
+/// Why there is no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    /// There is no connection: nothing was sent.
+    Unreachable,
+    /// It broke, or did not speak HTTP.
+    Broken,
+    /// It took too long.
+    Slow,
+}
+
+/// One connection.
+struct Line {
+    sender: Sender,
+    /// `None` once it has ended.
+    connection: Option<Connection>,
+    /// For the head of an answer. Stays registered from one exchange to the next, and so rings too early now and then, which
+    /// costs a look; one that is set anew for each exchange costs a lock twice.
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl Pool {
+    /// Connects to nothing yet.
+    pub fn new(
+        connector: HttpConnector,
+        origin: Uri,
+        http1: http1::Builder,
+        keep_alive: Duration,
+        most: usize,
+    ) -> Arc<Self> {
+        Arc::new(Self { connector, origin, http1, keep_alive, most, idle: Mutex::default() })
+    }
+
+    /// Sends a request, in origin form and with its `Host`, and waits for the head of its answer, until `deadline`. `apart`: its
+    /// body is still being made.
+    ///
+    /// A kept connection that ended before anything of the request was sent on it costs nothing but another try.
+    ///
+    /// # Errors
+    /// See [`Failure`].
+    pub async fn send(
+        self: &Arc<Self>,
+        mut request: Request<Outgoing>,
+        apart: bool,
+        deadline: Option<Instant>,
+    ) -> Result<Response<Answer>, Failure> {
+        loop {
+            let kept = self.take();
+            let fresh = kept.is_none();
+            let line = match kept {
+                Some(line) => line,
+                None => Box::pin(self.connect(deadline)).await?,
+            };
+            let asked = if apart {
+                Box::pin(ask_apart(Arc::clone(self), line, request, deadline)).await
+            } else {
+                ask(self, line, request, deadline).await
+            };
+            match asked {
+                Ok(response) => return Ok(response),
+                Err((_, Some(unsent))) if !fresh => request = unsent,
+                Err((failure, _)) => return Err(failure),
+            }
+        }
+    }
+
+    /// The one that was used last: the others may grow old.
+    fn take(&self) -> Option<Box<Line>> {
+        loop {
+            let (since, mut line) = self.idle().lines.pop()?;
+            if since.elapsed() < self.keep_alive && line.alive() {
+                return Some(line);
+            }
+        }
+    }
+
+    async fn connect(&self, deadline: Option<Instant>) -> Result<Box<Line>, Failure> {
+        let connecting = self.connector.clone().call(self.origin.clone());
+        let connected = match deadline {
+            Some(deadline) => timeout_at(deadline, connecting).await.map_err(|_| Failure::Slow)?,
+            None => connecting.await,
+        };
+        let stream = connected.map_err(|_| Failure::Unreachable)?;
+        let (sender, connection) = self.http1.handshake(stream).await.map_err(|_| Failure::Broken)?;
+        Ok(Box::new(Line { sender, connection: Some(connection), alarm: None }))
+    }
+
+    /// Takes a connection back, if it can be used again.
+    fn give_back(self: &Arc<Self>, mut line: Box<Line>) {
+        if line.connection.is_none() || !line.sender.is_ready() {
+            return;
+        }
+        line.alarm.take_if(|alarm| alarm.is_elapsed());
+        let mut idle = self.idle();
+        if idle.lines.len() >= self.most {
+            return;
+        }
+        idle.lines.push((Instant::now(), line));
+        if !idle.swept
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            idle.swept = true;
+            runtime.spawn(sweep(Arc::downgrade(self), SWEEP.min(self.keep_alive)));
+        }
+    }
+
+    fn idle(&self) -> MutexGuard<'_, Idle> {
+        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends unused connections when it is time, as long as there are any.
+async fn sweep(pool: Weak<Pool>, every: Duration) {
+    loop {
+        sleep(every).await;
+        let Some(pool) = pool.upgrade() else { return };
+        let mut idle = pool.idle();
+        idle.lines.retain_mut(|(since, line)| since.elapsed() < pool.keep_alive && line.alive());
+        if idle.lines.is_empty() {
+            idle.swept = false;
+            return;
+        }
+    }
+}
+
+impl Line {
+    /// Goes on with whatever is to be read or written. Must not be asked again once it has ended.
+    fn drive(&mut self, cx: &mut Context<'_>) {
+        if let Some(connection) = &mut self.connection
+            && Pin::new(connection).poll(cx).is_ready()
+        {
+            self.connection = None;
+        }
+    }
+
+    /// Looks whether upstream has ended it. Wakes nobody: whoever takes it looks again.
+    fn alive(&mut self) -> bool {
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        self.connection.is_some() && self.sender.is_ready()
+    }
+
+    fn late(&mut self, deadline: Instant, cx: &mut Context<'_>) -> bool {
+        let alarm = self.alarm.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        // It may be set for an earlier exchange, and so ring too early, but must never ring too late.
+        if alarm.deadline() > deadline {
+            alarm.as_mut().reset(deadline);
+        }
+        while alarm.as_mut().poll(cx).is_ready() {
+            if alarm.deadline() >= deadline {
+                return true;
+            }
+            alarm.as_mut().reset(deadline);
+        }
+        false
+    }
+}
+
+type Asked = Result<Response<Answer>, (Failure, Option<Request<Outgoing>>)>;
+
+/// Sends a request on a connection, and drives it until the head of the answer is there.
+async fn ask(pool: &Arc<Pool>, mut line: Box<Line>, request: Request<Outgoing>, deadline: Option<Instant>) -> Asked {
+    // Only the connection can answer, and nobody but us polls the connection: we look when it has moved, and need no waker. With
+    // a budget that were used up the look would be put off, and nobody would wake us for it.
+    let mut answered = pin!(unconstrained(line.sender.try_send_request(request)));
+    let answered = poll_fn(|cx| {
+        line.drive(cx);
+        match answered.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+            Poll::Ready(answered) => {
+                return Poll::Ready(answered.map_err(|mut error| (Failure::Broken, error.take_message())));
+            }
+            Poll::Pending if line.connection.is_none() => return Poll::Ready(Err((Failure::Broken, None))),
+            Poll::Pending => {}
+        }
+        match deadline {
+            Some(deadline) if line.late(deadline, cx) => Poll::Ready(Err((Failure::Slow, None))),
+            _ => Poll::Pending,
+        }
+    });
+    let response = answered.await?;
+    Ok(response.map(|body| Answer::new(body, Held::Here(Arc::clone(pool), line))))
+}
+
+/// The same, with a task for the connection.
+async fn ask_apart(pool: Arc<Pool>, line: Box<Line>, request: Request<Outgoing>, deadline: Option<Instant>) -> Asked {
+    let Line { mut sender, connection, alarm } = *line;
+    let answering = sender.try_send_request(request);
+    let (give, given) = oneshot::channel();
+    tokio::spawn(async move {
+        let Some(mut connection) = connection else { return };
+        tokio::select! {
+            biased;
+            _ = &mut connection => {}
+            given = given => if let Ok(sender) = given {
+                pool.give_back(Box::new(Line { sender, connection: Some(connection), alarm }));
+            }
+        }
+    });
+    let answered = match deadline {
+        Some(deadline) => timeout_at(deadline, answering).await.map_err(|_| (Failure::Slow, None))?,
+        None => answering.await,
+    };
+    let response = answered.map_err(|mut error| (Failure::Broken, error.take_message()))?;
+    Ok(response.map(|body| Answer::new(body, Held::Apart(give, sender))))
+}
+
+/// The body of an answer, with the connection that it comes from. Dropped before its end it takes the connection with it, unless
+/// the rest is here already.
+pub struct Answer {
+    /// `None` only while it is dropped.
+    body: Option<Incoming>,
+    held: Held,
+}
+
+enum Held {
+    Here(Arc<Pool>, Box<Line>),
+    /// To the task that has the connection.
+    Apart(oneshot::Sender<Sender>, Sender),
+    /// Given back, or somebody else's affair.
+    Nothing,
+}
+
+impl Held {
+    fn give_back(self) {
+        match self {
+            Self::Here(pool, line) => pool.give_back(line),
+            // The task may have ended with the connection.
+            Self::Apart(give, sender) => drop(give.send(sender)),
+            Self::Nothing => {}
+        }
+    }
+}
+
+impl From<Incoming> for Answer {
+    /// Of a connection that someone else drives.
+    fn from(body: Incoming) -> Self {
+        Self { body: Some(body), held: Held::Nothing }
+    }
+}
+
+impl Answer {
+    fn new(body: Incoming, held: Held) -> Self {
+        if body.is_end_stream() {
+            held.give_back();
+            return body.into();
+        }
+        Self { body: Some(body), held }
+    }
+}
+
+impl Body for Answer {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        let this = self.get_mut();
+        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        let frame = match &mut this.held {
+            Held::Here(_, line) => match look(body) {
+                Poll::Pending => {
+                    line.drive(cx);
+                    std::task::ready!(look(body))
+                }
+                Poll::Ready(frame) => frame,
+            },
+            Held::Apart(..) | Held::Nothing => std::task::ready!(Pin::new(body).poll_frame(cx)),
+        };
+        match &frame {
+            None => std::mem::replace(&mut this.held, Held::Nothing).give_back(),
+            Some(Err(_)) => this.held = Held::Nothing,
+            Some(Ok(_)) => {}
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+/// What the connection has left for us. As with the head: nobody else fills it, so that nobody need wake us.
+fn look(body: &mut Incoming) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    let look = pin!(unconstrained(poll_fn(|cx| Pin::new(&mut *body).poll_frame(cx))));
+    look.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Held::Here(pool, mut line) = std::mem::replace(&mut self.held, Held::Nothing) {
+            drop(self.body.take());
+            // An error status is answered with a short text that nobody reads, and that is most often here with the head.
+            if line.alive() {
+                pool.give_back(line);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

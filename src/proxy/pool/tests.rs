@@ -1,0 +1,202 @@
+use http_body_util::BodyExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use super::*;
+
+const SHORT: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+async fn pool(keep_alive: Duration) -> (TcpListener, Arc<Pool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let origin = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
+    (listener, Pool::new(HttpConnector::new(), origin, http1::Builder::new(), keep_alive, 8))
+}
+
+fn get() -> Request<Outgoing> {
+    Request::get("/").header("host", "a").body(Outgoing::empty()).unwrap()
+}
+
+async fn send(pool: &Arc<Pool>) -> Result<Response<Answer>, Failure> {
+    pool.send(get(), false, Some(Instant::now() + Duration::from_secs(10))).await
+}
+
+async fn text(response: Response<Answer>) -> Bytes {
+    response.into_body().collect().await.unwrap().to_bytes()
+}
+
+/// Reads what there is of a request, until it ends with `end`.
+async fn heard(stream: &mut TcpStream, end: &[u8]) {
+    let mut read = Vec::new();
+    while !read.ends_with(end) {
+        assert!(stream.read_buf(&mut read).await.unwrap() > 0, "the connection ended");
+    }
+}
+
+/// Answers every request on the first connection, and takes no other.
+fn answers(listener: TcpListener, answer: &'static str) {
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        drop(listener);
+        loop {
+            heard(&mut stream, b"\r\n\r\n").await;
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_connection_is_used_again_when_its_answer_was_read() {
+    for answer in [
+        SHORT,
+        "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\no\r\n1\r\nk\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n",
+    ] {
+        let (listener, pool) = pool(LONG).await;
+        answers(listener, answer);
+        for _ in 0..3 {
+            let read = text(send(&pool).await.unwrap()).await;
+            assert!(read.is_empty() || read == "ok");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_short_body_that_nobody_reads_does_not_cost_the_connection() {
+    let (listener, pool) = pool(LONG).await;
+    answers(listener, SHORT);
+    for _ in 0..3 {
+        drop(send(&pool).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_is_dropped_half_way_takes_its_connection_with_it() {
+    let (listener, pool) = pool(LONG).await;
+    let upstream = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        heard(&mut stream, b"\r\n\r\n").await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nok").await.unwrap();
+        stream.read(&mut [0]).await.unwrap_or(0)
+    });
+    drop(send(&pool).await.unwrap());
+    assert_eq!(upstream.await.unwrap(), 0);
+    assert!(pool.idle().lines.is_empty());
+}
+
+#[tokio::test]
+async fn a_body_that_upstream_breaks_off_is_not_whole() {
+    let (listener, pool) = pool(LONG).await;
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        heard(&mut stream, b"\r\n\r\n").await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 99\r\n\r\nok").await.unwrap();
+    });
+    send(&pool).await.unwrap().into_body().collect().await.unwrap_err();
+}
+
+#[tokio::test]
+async fn a_connection_that_upstream_closed_is_not_used_again() {
+    let (listener, pool) = pool(LONG).await;
+    tokio::spawn(async move {
+        for end in ["", "connection: close\r\n", ""] {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            heard(&mut stream, b"\r\n\r\n").await;
+            let answer = SHORT.replace("content-length", &format!("{end}content-length"));
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+    });
+    for _ in 0..3 {
+        assert_eq!(text(send(&pool).await.unwrap()).await, "ok");
+        while let Some(line) = pool.take() {
+            pool.give_back(line);
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_unused_connection_is_closed_when_its_time_is_over() {
+    let (listener, pool) = pool(Duration::from_millis(20)).await;
+    let upstream = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        heard(&mut stream, b"\r\n\r\n").await;
+        stream.write_all(SHORT.as_bytes()).await.unwrap();
+        stream.read(&mut [0]).await.unwrap()
+    });
+    text(send(&pool).await.unwrap()).await;
+    assert_eq!(upstream.await.unwrap(), 0);
+    assert!(pool.idle().lines.is_empty());
+}
+
+#[tokio::test]
+async fn an_exchange_that_goes_or_is_too_slow_takes_its_connection_with_it() {
+    for wait in [LONG, Duration::from_millis(20)] {
+        let (listener, pool) = pool(LONG).await;
+        let sent = pool.clone();
+        let exchange =
+            tokio::spawn(async move { sent.send(get(), false, Some(Instant::now() + wait)).await.map(drop) });
+        let (mut stream, _) = listener.accept().await.unwrap();
+        heard(&mut stream, b"\r\n\r\n").await;
+        if wait == LONG {
+            exchange.abort();
+        } else {
+            assert_eq!(exchange.await.unwrap(), Err(Failure::Slow));
+        }
+        assert_eq!(stream.read(&mut [0]).await.unwrap(), 0);
+    }
+}
+
+#[tokio::test]
+async fn the_time_for_an_answer_is_its_own_whatever_the_one_before_had() {
+    let (listener, pool) = pool(LONG).await;
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        for _ in 0..2 {
+            heard(&mut stream, b"\r\n\r\n").await;
+            stream.write_all(SHORT.as_bytes()).await.unwrap();
+        }
+        heard(&mut stream, b"\r\n\r\n").await;
+        stream.read(&mut [0]).await
+    });
+    for wait in [LONG, Duration::from_secs(30)] {
+        text(pool.send(get(), false, Some(Instant::now() + wait)).await.unwrap()).await;
+    }
+    let slow = pool.send(get(), false, Some(Instant::now() + Duration::from_millis(20))).await;
+    assert_eq!(slow.map(drop).unwrap_err(), Failure::Slow);
+}
+
+#[tokio::test]
+async fn what_is_no_http_or_no_connection_is_told_apart() {
+    let (listener, pool) = pool(LONG).await;
+    answers(listener, "what?\r\n\r\n");
+    assert_eq!(send(&pool).await.map(drop).unwrap_err(), Failure::Broken);
+    assert_eq!(send(&pool).await.map(drop).unwrap_err(), Failure::Unreachable);
+}
+
+#[tokio::test]
+async fn a_request_goes_on_behind_an_early_answer_and_its_connection_is_used_again() {
+    let (listener, pool) = pool(LONG).await;
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        heard(&mut stream, b"one\r\n").await;
+        stream.write_all(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n").await.unwrap();
+        heard(&mut stream, b"0\r\n\r\n").await;
+        stream.write_all(b"2\r\nok\r\n0\r\n\r\n").await.unwrap();
+        heard(&mut stream, b"\r\n\r\n").await;
+        stream.write_all(SHORT.as_bytes()).await.unwrap();
+    });
+    let (mut writer, body) = Outgoing::stream();
+    let request = Request::post("/").header("host", "a").body(body).unwrap();
+    writer.write(Bytes::from_static(b"one")).await.unwrap();
+    let response = pool.send(request, true, None).await.unwrap();
+    // Nobody reads the answer here: the connection goes on by itself.
+    writer.write(Bytes::from_static(b"two")).await.unwrap();
+    writer.finish().await.unwrap();
+    assert_eq!(text(response).await, "ok");
+    while pool.idle().lines.is_empty() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(text(send(&pool).await.unwrap()).await, "ok");
+}
