@@ -146,6 +146,13 @@ body = "sse"
 literals = ["[DONE]"]
 keep = ["$.n"]
 fields = [{ event = "id", do = "keep" }]
+[[inbound]]
+match = "GET /form"
+upstream = "orders"
+[inbound.response]
+body = "form"
+keep = ["street"]
+fields = [{ form = "phone", do = "mask", keep_last = 2 }]
 "#;
 
 fn explain(document: &str, more: &[&str]) -> (Exit, String, String) {
@@ -227,6 +234,17 @@ fn explain_reads_events_as_traffic_does() {
     assert!(out.contains("event id: keep (./p.toml:"), "{out}");
     let (exit, out, _) = explain("data: {\n\n", &["-r", "GET /events"]);
     assert!(exit == Exit::Findings && out.contains("the stream is cut off: event 1: "), "{out}");
+}
+
+#[test]
+fn explain_reads_forms_as_traffic_does() {
+    let (exit, out, _) = explain("street=a+b&phone=0301234567&n=1", &["-r", "GET /form"]);
+    assert_eq!(exit, Exit::Clean);
+    assert_eq!(row(&out, "form street").last().unwrap(), "\"a b\"");
+    assert_eq!(row(&out, "form phone").last().unwrap(), "\"******67\"");
+    assert_eq!(row(&out, "form n")[1..], ["(default: drop)", "-"]);
+    let (exit, out, _) = explain("street=%", &["-r", "GET /form"]);
+    assert!(exit == Exit::Findings && out.contains("the document is refused: a malformed escape"), "{out}");
 }
 
 #[test]

@@ -229,6 +229,7 @@ fn beside(locator: &Locator) -> String {
         Locator::Capture(name) => format!("capture {name}"),
         Locator::Cookie(name) => format!("cookie {name}"),
         Locator::Event(name) => format!("event {name}"),
+        Locator::Form(name) => format!("form {name}"),
     }
 }
 
@@ -310,10 +311,10 @@ struct Placeholders<'l> {
 
 impl Judge for Placeholders<'_> {
     fn judge(&mut self, leaf: Leaf<'_>, out: &mut Vec<u8>) -> Judgement {
-        let action = match self.leg.askers.get(leaf.selection) {
-            Some(Asker::Rule(index)) => self.leg.leg.rules.get(*index).map(|rule| &rule.action),
+        let action = match self.leg.asker(leaf.selection) {
+            Some(Asker::Rule(index)) => self.leg.leg.rules.get(index).map(|rule| &rule.action),
             Some(Asker::Reveal(index)) => {
-                let category = self.leg.leg.reveals.get(*index).map(|reveal| reveal.category.as_str());
+                let category = self.leg.leg.reveals.get(index).map(|reveal| reveal.category.as_str());
                 return put(&format!("<revealed:{}>", category.unwrap_or_default()), out);
             }
             None => None,

@@ -93,7 +93,7 @@ impl BoundLeg {
             reveals.push(Transformer::Reveal(opener, reveal.plain));
         }
         let beside = Beside::new(&compiled);
-        let wanted = |rule: &Rule| rule.must && matches!(rule.locator, Locator::Path(_));
+        let wanted = |rule: &Rule| rule.must && matches!(rule.locator, Locator::Path(_) | Locator::Form(_));
         let musts = compiled.leg.rules.iter().enumerate().filter(|(_, rule)| wanted(rule)).map(|(index, _)| index);
         Ok(Self { musts: musts.collect(), compiled, side, rules, reveals, beside })
     }

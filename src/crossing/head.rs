@@ -4,11 +4,14 @@
 //! headers are on the default list, and what their values may look like, is HTTP's affair and comes in as a function
 //! (`proxy::headers`). Start at [`HeadCrossing`]; what it makes is a [`ReleasedHead`].
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use ::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::clock::Time;
+use crate::json::automaton::Otherwise;
+use crate::json::text;
 use crate::policy::actions::REVEAL_RANK;
 use crate::policy::compile::{Asker, CompiledLeg};
 use crate::policy::route::{QueryPair, Template, TemplateSegment, encode_query, encode_segment};
@@ -115,6 +118,9 @@ pub struct Beside {
     headers: Vec<(HeaderName, Pick)>,
     cookies: Vec<(Arc<str>, Pick)>,
     events: Vec<(Arc<str>, Pick)>,
+    /// By name; those of `folded` by folded name. A rule that is compared folded is stricter than one that is not.
+    form: HashMap<Arc<str>, Pick>,
+    folded: HashMap<Arc<str>, Pick>,
     listed_headers: Vec<HeaderName>,
     musts: Vec<usize>,
 }
@@ -127,6 +133,7 @@ impl Beside {
             listed_headers: leg.headers.iter().filter_map(|name| name.parse().ok()).filter(|n| !never(n)).collect(),
             ..Self::default()
         };
+        let (mut form, mut folded) = (Vec::new(), Vec::new());
         for asker in &compiled.beside {
             let locator = match asker {
                 Asker::Rule(index) => leg.rules.get(*index).map(|rule| &rule.locator),
@@ -135,6 +142,11 @@ impl Beside {
             match locator {
                 Some(Locator::Capture(name)) => pick(&mut beside.captures, name.as_str().into(), *asker, compiled),
                 Some(Locator::Query(name)) => pick(&mut beside.query, name.as_str().into(), *asker, compiled),
+                // A fold never widens a `keep`, nor a reveal.
+                Some(Locator::Form(name)) if leg.default == Otherwise::Keep && rank(*asker, compiled) > REVEAL_RANK => {
+                    pick(&mut folded, text::fold(name).as_ref().into(), *asker, compiled);
+                }
+                Some(Locator::Form(name)) => pick(&mut form, name.as_str().into(), *asker, compiled),
                 Some(Locator::Event(name)) => pick(&mut beside.events, name.as_str().into(), *asker, compiled),
                 Some(Locator::Cookie(name)) => pick(&mut beside.cookies, name.as_str().into(), *asker, compiled),
                 Some(Locator::Header(name)) => {
@@ -147,16 +159,24 @@ impl Beside {
                 Some(Locator::Path(_)) | None => {}
             }
             if let Asker::Rule(index) = asker
-                && leg.rules.get(*index).is_some_and(|rule| rule.must)
+                && leg.rules.get(*index).is_some_and(|rule| rule.must && !matches!(rule.locator, Locator::Form(_)))
             {
                 beside.musts.push(*index);
             }
         }
+        (beside.form, beside.folded) = (form.into_iter().collect(), folded.into_iter().collect());
         beside
     }
 }
 
 impl Beside {
+    /// Which rule decides on a pair of a form.
+    pub(super) fn form(&self, name: &str) -> Option<Pick> {
+        let folded = || self.folded.get(text::fold(name).as_ref());
+        let folded = if self.folded.is_empty() { None } else { folded() };
+        folded.or_else(|| self.form.get(name)).copied()
+    }
+
     /// Which rule decides on this line of an event.
     pub(super) fn event(&self, line: &str) -> Option<Pick> {
         self.events.iter().find(|(known, _)| **known == *line).map(|(_, pick)| *pick)

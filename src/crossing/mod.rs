@@ -9,6 +9,7 @@
 pub mod bind;
 mod document;
 mod events;
+mod form;
 pub mod head;
 mod place;
 mod records;
@@ -29,6 +30,7 @@ use crate::verdict::Refusal;
 use bind::{Applied, BoundLeg, Input};
 use document::Document;
 use events::Events;
+use form::Form;
 use records::Records;
 
 /// Bytes of a body that may leave.
@@ -92,6 +94,8 @@ enum Body {
     Lines(Records),
     /// Events with documents.
     Events(Events),
+    /// Pairs of a form.
+    Form(Form),
 }
 
 /// What was decided, and how much of it may leave.
@@ -238,7 +242,12 @@ impl Crossing {
 
 impl Body {
     fn new(leg: &BoundLeg) -> Self {
-        let Some(program) = &leg.compiled.program else { return Self::Unread };
+        let Some(program) = &leg.compiled.program else {
+            return match leg.compiled.leg.body {
+                BodyKind::Form => Self::Form(Form::new(leg.compiled.value_bytes)),
+                _ => Self::Unread,
+            };
+        };
         let document = Document::new(program);
         match leg.compiled.leg.body {
             BodyKind::Sse => Self::Events(Events::new(document, leg.compiled.unit_bytes)),
@@ -253,6 +262,7 @@ impl Body {
             Self::Json(document) => document.feed(chunk, bench, &mut out.bytes)?,
             Self::Lines(records) => return records.feed(chunk, bench, out),
             Self::Events(events) => return events.feed(chunk, bench, out),
+            Self::Form(form) => return form.feed(chunk, bench, out),
         }
         out.release();
         Ok(())
@@ -268,6 +278,7 @@ impl Body {
             Self::Lines(records) => return records.finish(bench, out),
             // What stands behind the last event is none.
             Self::Events(_) => return Ok(()),
+            Self::Form(form) => return form.finish(bench, out),
         }
         out.release();
         Ok(())
@@ -276,7 +287,7 @@ impl Body {
     /// The one that counts.
     fn document(&self) -> Option<&Document> {
         match self {
-            Self::Unread => None,
+            Self::Unread | Self::Form(_) => None,
             Self::Json(document) => Some(document),
             Self::Lines(records) => Some(records.document()),
             Self::Events(events) => Some(events.document()),
@@ -292,7 +303,12 @@ impl Bench<'_> {
             let askers = self.leg.compiled.askers.iter().zip(document.matched());
             askers.filter(|(asker, _)| **asker == Asker::Rule(*rule)).any(|(_, count)| *count > 0)
         };
-        let Some(rule) = self.leg.musts.iter().find(|rule| !matched(rule)) else { return Ok(()) };
+        self.must(|rule| matched(&rule))
+    }
+
+    /// Every rule that must match has.
+    fn must(&self, matched: impl Fn(usize) -> bool) -> Result<(), Refusal> {
+        let Some(rule) = self.leg.musts.iter().find(|rule| !matched(**rule)) else { return Ok(()) };
         let leg = self.leg.side;
         Err(match self.leg.rule_id(Asker::Rule(*rule)).cloned() {
             Some(rule) => Refusal::RuleUnmatched { leg, rule },
@@ -303,9 +319,11 @@ impl Bench<'_> {
 
 /// A body that is not in its framing. `unit`: the number of its line, event or part.
 fn malformed(leg: Leg, fault: frames::Fault, unit: u64) -> Refusal {
+    use frames::FaultKind as K;
     let word = match fault.kind {
-        frames::FaultKind::LineReturn => "line",
-        _ => "event",
+        K::LineReturn => "line",
+        K::EventTooLong | K::EventUtf8 | K::EventUnlisted => "event",
+        K::FormEscape | K::FormByte | K::FormUtf8 | K::FormName | K::FormValue | K::FormUnlisted => "pair",
     };
     Refusal::BodyMalformed { leg, fault: fault.kind.code(), location: format!("{word} {unit}"), offset: fault.offset }
 }

@@ -4,7 +4,7 @@
 
 use crate::verdict::Refusal;
 
-use super::bind::{Applied, Input};
+use super::bind::{Applied, Input, Transformer};
 use super::head::Pick;
 use super::{Bench, add};
 use crate::policy::compile::Asker;
@@ -45,6 +45,13 @@ impl Bench<'_> {
                 return Err(self.failed(Some(asker)));
             }
         })
+    }
+
+    /// Whether the rule decides without seeing the value.
+    pub(super) fn is_blind(&self, pick: Pick) -> bool {
+        let Pick::One(asker) = pick else { return true };
+        let transformer = self.leg.transformer(asker);
+        matches!(transformer, Some(Transformer::Keep | Transformer::Remove | Transformer::Replace(_)))
     }
 
     /// A rule that could not be evaluated, or a token that was not accepted.

@@ -1,5 +1,6 @@
 //! Policies as text, bound to real keys, on bodies and heads.
 
+mod form;
 mod framed;
 
 use std::path::Path;

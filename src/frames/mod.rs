@@ -1,4 +1,4 @@
-//! How a body that is not one JSON document is cut into what it is made of: lines, events.
+//! How a body that is not one JSON document is cut into what it is made of: lines, events, pairs.
 //!
 //! Pure: bytes in, pieces out, the same however the bytes were cut into chunks; nothing of JSON, policies or HTTP. A reader takes
 //! from the front of what it is given and says what it found; it holds no more than what it cannot decide yet. What becomes of a
@@ -7,6 +7,7 @@
 use std::fmt;
 
 pub mod events;
+pub mod form;
 pub mod lines;
 
 /// Why a body is not in its framing. Holds no byte of it.
@@ -51,4 +52,16 @@ fault_kinds! {
     EventUtf8 => "event_utf8", "bytes that are not UTF-8";
     /// The leg's default is `refuse`, and no rule names this.
     EventUnlisted => "event_unlisted", "an event or id that the policy does not list";
+    /// A `%` without two hexadecimal digits behind it.
+    FormEscape => "form_escape", "a malformed escape";
+    /// A byte that has no place in a form.
+    FormByte => "form_byte", "a byte that a form does not allow here";
+    /// Escapes that are not UTF-8.
+    FormUtf8 => "form_utf8", "bytes that are not UTF-8";
+    /// A name that is longer than what is held.
+    FormName => "form_name_too_long", "a name that is too long";
+    /// A value that has to be held to be transformed is longer than the limit.
+    FormValue => "form_value_too_long", "a value that is too long to be transformed";
+    /// The leg's default is `refuse`, and no rule names this pair.
+    FormUnlisted => "form_unlisted", "a field that the policy does not list";
 }

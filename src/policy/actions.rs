@@ -296,7 +296,7 @@ fn beside(
                     text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b',' | b';' | b'\\'))
                 }
                 Locator::Event(_) => !text.contains(['\0', '\r', '\n']),
-                Locator::Query(_) | Locator::Path(_) => true,
+                Locator::Query(_) | Locator::Path(_) | Locator::Form(_) => true,
             };
             if !fits {
                 return refuse(

@@ -60,6 +60,30 @@ pub struct CompiledLeg {
     pub must: bool,
     /// Bytes of one record up to which it is held until all of it has passed.
     pub unit_bytes: u64,
+    /// Bytes of a value outside of JSON up to which it is held to be transformed.
+    pub value_bytes: usize,
+}
+
+impl CompiledLeg {
+    /// Who asked for a selection; behind the selections are numbered the rules that look beside documents.
+    #[must_use]
+    pub fn asker(&self, selection: usize) -> Option<Asker> {
+        let beside = selection.checked_sub(self.askers.len());
+        beside.map_or_else(|| self.askers.get(selection), |index| self.beside.get(index)).copied()
+    }
+
+    /// The strictest of the rules that look beside documents at such a place, by its number as a selection.
+    #[must_use]
+    pub fn strictest(&self, is: impl Fn(&Locator) -> bool) -> Option<usize> {
+        let ranked = self.beside.iter().enumerate().filter_map(|(index, asker)| {
+            let (locator, rank) = match asker {
+                Asker::Rule(rule) => self.leg.rules.get(*rule).map(|rule| (&rule.locator, rule.action.rank()))?,
+                Asker::Reveal(reveal) => (&self.leg.reveals.get(*reveal)?.locator, REVEAL_RANK),
+            };
+            is(locator).then_some((rank, index))
+        });
+        ranked.max_by_key(|(rank, _)| *rank).map(|(_, index)| self.askers.len() + index)
+    }
 }
 
 /// Compiles a policy. All complaints at once (routes that match the same request, programs that are too complex).
@@ -77,7 +101,7 @@ pub fn compile(policy: Policy) -> Result<CompiledPolicy, Vec<Diagnostic>> {
         let unit = policy.limits.atomic_bytes;
         let mut leg = |leg: &Leg| {
             let compiled = compile_leg(leg, &route.place, limits, &mut found);
-            compiled.map(|compiled| CompiledLeg { unit_bytes: unit, ..compiled })
+            compiled.map(|compiled| CompiledLeg { unit_bytes: unit, value_bytes: limits.value_bytes, ..compiled })
         };
         let (request, response) = (leg(&route.request), leg(&route.response));
         let error = route.error.as_ref().map(&mut leg);
@@ -163,10 +187,10 @@ fn compile_leg(leg: &Leg, route: &Place, limits: json::Limits, found: &mut Vec<D
                 return None;
             }
         },
-        BodyKind::None | BodyKind::Opaque { .. } => None,
+        BodyKind::Form | BodyKind::None | BodyKind::Opaque { .. } => None,
     };
     let must = leg.rules.iter().any(|rule| rule.must);
-    Some(CompiledLeg { leg: Arc::new(leg.clone()), program, askers, beside, must, unit_bytes: 0 })
+    Some(CompiledLeg { leg: Arc::new(leg.clone()), program, askers, beside, must, unit_bytes: 0, value_bytes: 0 })
 }
 
 fn verb(action: &Action) -> Verb {

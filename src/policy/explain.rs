@@ -6,14 +6,15 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::frames::events::{Events, Field, Step};
+use crate::frames::form::{self, Pairs};
 use crate::frames::lines::{Lines, Piece};
 use crate::json::automaton::Otherwise;
 use crate::json::tape::{NodeId, NodeKind, Tape};
 use crate::json::text;
-use crate::json::window::{Judge, Rewriter, TraceOutcome};
+use crate::json::window::{Judge, Judgement, Kind, Leaf, Rewriter, TraceOutcome};
 
 use super::compile::{Asker, CompiledLeg};
-use super::rule::BodyKind;
+use super::rule::{Action, BodyKind, Locator};
 
 /// One leaf, or a container that was decided as a whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,6 +42,7 @@ pub struct Explained {
 pub fn explain(leg: &CompiledLeg, body: &[u8], judge: &mut dyn Judge) -> Explained {
     let mut explained = Explained::default();
     let done = match leg.leg.body {
+        BodyKind::Form => form(leg, body, judge, &mut explained.lines),
         BodyKind::Sse => events(leg, body, judge, &mut explained.lines),
         BodyKind::Ndjson => records(leg, body, judge, &mut explained.lines),
         _ => document(leg, body, judge, "", &mut explained.lines),
@@ -93,6 +95,70 @@ fn events(leg: &CompiledLeg, body: &[u8], judge: &mut dyn Judge, out: &mut Vec<L
         out.push(Line { location: format!("event {number} ({name})"), asker: None, outcome, leaves });
     }
     Ok(())
+}
+
+/// Pair by pair.
+fn form(leg: &CompiledLeg, body: &[u8], judge: &mut dyn Judge, out: &mut Vec<Line>) -> Result<(), String> {
+    let (mut pairs, mut input) = (Pairs::new(body.len()), body);
+    let (mut name, mut value) = (String::new(), String::new());
+    loop {
+        let step = match pairs.next(&mut input) {
+            Ok(None) => pairs.finish(),
+            step => step,
+        };
+        match step.map_err(|fault| fault.to_string())? {
+            None => return Ok(()),
+            Some(form::Step::Name) => {
+                pairs.text().clone_into(&mut name);
+                value.clear();
+            }
+            Some(form::Step::Value) => value.push_str(pairs.text()),
+            Some(form::Step::End) => {
+                let folded = |rule: &str| leg.leg.default == Otherwise::Keep && text::fold(rule) == text::fold(&name);
+                let is = |locator: &Locator| matches!(locator, Locator::Form(rule) if *rule == name || folded(rule));
+                out.push(place(leg, format!("form {name}"), leg.strictest(is), &value, judge)?);
+            }
+        }
+    }
+}
+
+/// One text outside of documents, and what the rule of its place makes of it.
+fn place(
+    leg: &CompiledLeg,
+    location: String,
+    selection: Option<usize>,
+    value: &str,
+    judge: &mut dyn Judge,
+) -> Result<Line, String> {
+    let asker = selection.and_then(|selection| leg.asker(selection));
+    let mut raw = Vec::new();
+    text::escape(value, &mut raw);
+    let action = match asker {
+        Some(Asker::Rule(rule)) => leg.leg.rules.get(rule).map(|rule| &rule.action),
+        _ => None,
+    };
+    let (outcome, leaves) = match (action, selection) {
+        (None, None) => match leg.leg.default {
+            Otherwise::Keep => (TraceOutcome::Kept, Some(raw)),
+            Otherwise::Drop => (TraceOutcome::Dropped, None),
+            Otherwise::Refuse => return Err(format!("a field that the policy does not list at {location}")),
+        },
+        (Some(Action::Keep { .. }), _) => (TraceOutcome::Kept, Some(raw)),
+        (Some(Action::Drop | Action::Null), _) => (TraceOutcome::Dropped, None),
+        (Some(Action::Replace { with }), _) => (TraceOutcome::Replaced, Some(with.to_vec())),
+        (_, selection) => {
+            let mut made = Vec::new();
+            let leaf = Leaf { selection: selection.unwrap_or(usize::MAX), kind: Kind::String, raw: &raw };
+            match judge.judge(leaf, &mut made) {
+                Judgement::Put => (TraceOutcome::Transformed, Some(made)),
+                Judgement::Pass => (TraceOutcome::Kept, Some(raw)),
+                Judgement::Drop | Judgement::Later => (TraceOutcome::Dropped, None),
+                Judgement::Refuse => return Err(format!("a value that a rule cannot be applied to at {location}")),
+            }
+        }
+    };
+    let leaves = leaves.map(|json| String::from_utf8_lossy(&json).into_owned());
+    Ok(Line { location, asker, outcome, leaves })
 }
 
 /// One document. `head` goes before every location.

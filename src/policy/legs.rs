@@ -58,6 +58,7 @@ pub fn route(
             captures: known.then_some(captures.as_slice()),
             json,
             events: false,
+            form: false,
             identify,
         };
         match sub {
@@ -160,11 +161,14 @@ fn leg<'a>(report: &mut Report<'_>, section: &Section<'_, '_>, around: &dyn Fn(b
     let body = body(report, section);
     let json = body.as_ref().is_some_and(BodyKind::has_paths);
     // After a complaint about `body`, complaints about paths into it would be noise.
-    let around =
-        Around { events: body.as_ref().is_none_or(|body| *body == BodyKind::Sse), ..around(json || body.is_none()) };
+    let events = body.as_ref().is_none_or(|body| *body == BodyKind::Sse);
+    let form = body.as_ref().is_none_or(|body| *body == BodyKind::Form);
+    let around = Around { events, form, ..around(json || body.is_none()) };
     let default = default(report, section, &around);
     if !around.json {
-        for key in ["keep", "subject", "default"].into_iter().filter(|key| section.has(key)) {
+        let fields = body == Some(BodyKind::Form);
+        let keys = ["keep", "subject", "default"].into_iter().filter(|key| !fields || *key == "subject");
+        for key in keys.filter(|key| section.has(key)) {
             let message = format!("{}: `{key}` speaks of a JSON body, and this leg has none", section.name);
             report.error_with(codes::NOT_JSON, section.key_span(key), message, "leave it out, or `body`");
         }
@@ -176,9 +180,9 @@ fn leg<'a>(report: &mut Report<'_>, section: &Section<'_, '_>, around: &dyn Fn(b
     let fields = section.sections(report, "fields", "rule", RULE_KEYS);
     let kept = section.texts(report, "keep");
     let reveals = section.sections(report, "reveal", "reveal", REVEAL_KEYS);
-    if around.json {
+    if around.json || around.form {
         for text in &kept {
-            let draft = rules::keep(report, text);
+            let draft = rules::keep(report, text, &around);
             whole &= draft.is_some();
             drafts.extend(draft);
         }
@@ -228,7 +232,7 @@ fn leg<'a>(report: &mut Report<'_>, section: &Section<'_, '_>, around: &dyn Fn(b
 }
 
 fn body(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<BodyKind> {
-    const KINDS: &[&str] = &["json", "ndjson", "sse", "none", "opaque"];
+    const KINDS: &[&str] = &["json", "ndjson", "sse", "form", "none", "opaque"];
     let reason = section.text(report, "reason");
     let Some(text) = section.text(report, "body") else {
         if let (Some(reason), false) = (reason, section.has("body")) {
@@ -241,6 +245,7 @@ fn body(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<BodyKind> 
         "json" => Some(BodyKind::Json),
         "ndjson" => Some(BodyKind::Ndjson),
         "sse" => Some(BodyKind::Sse),
+        "form" => Some(BodyKind::Form),
         "none" => Some(BodyKind::None),
         "opaque" => match reason.filter(|reason| !reason.value.trim().is_empty()) {
             Some(reason) => {
@@ -262,7 +267,7 @@ fn body(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<BodyKind> 
                 None
             }
         },
-        "form" | "multipart" => {
+        "multipart" => {
             report.error_with(
                 codes::UNSUPPORTED,
                 text.span,

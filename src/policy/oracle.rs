@@ -80,6 +80,10 @@ fn unlisted(reveal: &Reveal, disclosing: &LegOf<'_>) -> bool {
             let ruled = leg.rules.iter().any(|rule| rule.locator == reveal.locator);
             leg.headers.contains(revealed) && !ruled
         }
+        Locator::Form(_) => {
+            let ruled = leg.rules.iter().any(|rule| rule.locator == reveal.locator);
+            leg.body == BodyKind::Form && leg.default == Otherwise::Keep && !ruled
+        }
         Locator::Event(_) => {
             leg.body == BodyKind::Sse && leg.default == Otherwise::Keep && {
                 !leg.rules.iter().any(|rule| rule.locator == reveal.locator)
@@ -99,6 +103,7 @@ fn same_place(rule: &Rule, reveal: &Reveal, disclosing: &LegOf<'_>) -> bool {
             !stricter && paths_meet(kept, revealed, true)
         }
         (Locator::Header(kept), Locator::Header(revealed)) => kept == revealed,
+        (Locator::Form(kept), Locator::Form(revealed)) => kept == revealed,
         // What leaves as an id comes back in a header.
         (Locator::Event(kept), Locator::Header(revealed)) => kept == "id" && revealed == "last-event-id",
         _ => false,

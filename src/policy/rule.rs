@@ -271,6 +271,8 @@ pub enum BodyKind {
     Ndjson,
     /// Events (WHATWG HTML, section 9.2): the data of each is a document of its own.
     Sse,
+    /// Pairs of names and values (WHATWG URL, section 5).
+    Form,
     /// No body at all.
     None,
     /// Bytes that pass unread; lists the reason that the policy gives.
@@ -340,6 +342,8 @@ pub enum Locator {
     Cookie(String),
     /// A line of an event: `id` or `comment`.
     Event(String),
+    /// A field of a form, by its decoded name.
+    Form(String),
 }
 
 /// Where, what, what kind, why.

@@ -61,6 +61,8 @@ pub struct Around<'a> {
     pub json: bool,
     /// Whether the body is an event stream.
     pub events: bool,
+    /// Whether the body is a form.
+    pub form: bool,
     /// How the partner proves who it is: its credential is never sent on.
     pub identify: &'a Identify,
 }
@@ -106,8 +108,9 @@ pub fn rule(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<
     let id = explicit_id(report, section);
     let except: Vec<Option<Path>> = section.texts(report, "except").iter().map(|text| path(report, text)).collect();
     let beside = locator.as_ref().is_some_and(|locator| !matches!(locator, Locator::Path(_)));
+    let in_form = matches!(locator, Some(Locator::Form(_)));
     for key in ["except", "must"] {
-        if beside && section.has(key) {
+        if beside && section.has(key) && !(in_form && key == "must") {
             report.error_with(
                 codes::ACTION_BESIDE,
                 section.key_span(key),
@@ -131,12 +134,14 @@ pub fn rule(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<
 }
 
 /// One of `keep = […]`.
-pub fn keep(report: &mut Report<'_>, text: &Text<'_>) -> Option<Draft<Rule>> {
-    let path = path(report, text)?;
+pub fn keep(report: &mut Report<'_>, text: &Text<'_>, around: &Around<'_>) -> Option<Draft<Rule>> {
+    // After a complaint about the body it could be either.
+    let name = around.form && !(around.json && text.value.starts_with('$'));
+    let locator = if name { Locator::Form(text.value.to_owned()) } else { Locator::Path(path(report, text)?) };
     let place = report.place(text.span.clone());
     let thing = Rule {
         id: RuleId::new(""),
-        locator: Locator::Path(path),
+        locator,
         except: Vec::new(),
         action: Action::Keep { whole: false },
         category: None,
@@ -241,12 +246,13 @@ fn locator(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<'
     let text = section.required_text(report, key)?;
     let key_span = section.key_span(key);
     match *key {
-        "form" | "part" => {
+        "form" => form(report, &text, around),
+        "part" => {
             report.error_with(
                 codes::UNSUPPORTED,
                 key_span,
                 format!("{}: locator `{key}` is not supported by this version", section.name),
-                "bodies are JSON in this version: write `path`",
+                "bodies of parts are not read in this version",
             );
             None
         }
@@ -281,6 +287,15 @@ fn locator(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<'
             Some(Locator::Cookie(text.value.to_owned()))
         }
     }
+}
+
+fn form(report: &mut Report<'_>, text: &Text<'_>, around: &Around<'_>) -> Option<Locator> {
+    if around.form {
+        return Some(Locator::Form(text.value.to_owned()));
+    }
+    let message = format!("the body of `{}` is not a form", around.name);
+    report.error_with(codes::NOT_JSON, text.span.clone(), message, "write `body = \"form\"`, or leave the rule out");
+    None
 }
 
 /// A line of an event. Names of events and the time of `retry` have ways of their own.
@@ -380,6 +395,7 @@ fn derive(locator: &Locator) -> String {
         Locator::Capture(name) => ("capture.", clean(name)),
         Locator::Cookie(name) => ("cookie.", clean(name)),
         Locator::Event(name) => ("event.", clean(name)),
+        Locator::Form(name) => ("form.", clean(name)),
     };
     let mut id = format!("{head}{text}");
     id.truncate(64); // Only ASCII.

@@ -180,6 +180,7 @@ pub fn media_type(headers: &HeaderMap, kind: &BodyKind, leg: Leg) -> Result<Head
     let fits = match kind {
         BodyKind::Json => essence == "application/json" || sub.ends_with("+json"),
         BodyKind::Sse => essence == "text/event-stream",
+        BodyKind::Form => essence == "application/x-www-form-urlencoded",
         BodyKind::Ndjson => NDJSON.contains(&essence.as_str()),
         BodyKind::None => false,
         BodyKind::Opaque { .. } => true,

@@ -102,12 +102,17 @@ fn plain(status: StatusCode, code: &'static str, title: &'static str) -> Problem
 /// A body of the caller's that is not what it has to be, with the place.
 fn malformed(fault: &'static str, refusal: &Refusal) -> Problem {
     let (status, title) = match fault {
-        "json_value_too_long" | "json_element_too_long" | "event_too_long" => {
-            (StatusCode::PAYLOAD_TOO_LARGE, "a value is too long")
-        }
-        "json_unlisted" | "event_unlisted" | "json_rule" | "json_duplicate_name" | "json_filter_steps" => {
-            (StatusCode::UNPROCESSABLE_ENTITY, "a value cannot be taken")
-        }
+        "json_value_too_long"
+        | "json_element_too_long"
+        | "event_too_long"
+        | "form_name_too_long"
+        | "form_value_too_long" => (StatusCode::PAYLOAD_TOO_LARGE, "a value is too long"),
+        "json_unlisted"
+        | "event_unlisted"
+        | "form_unlisted"
+        | "json_rule"
+        | "json_duplicate_name"
+        | "json_filter_steps" => (StatusCode::UNPROCESSABLE_ENTITY, "a value cannot be taken"),
         _ => (StatusCode::BAD_REQUEST, "the body is malformed"),
     };
     let mut problem = plain(status, fault, title);

@@ -19,6 +19,7 @@ mod bodies;
 mod crash;
 mod disclosure;
 mod events;
+mod forms;
 mod identity;
 mod limits;
 mod operate;

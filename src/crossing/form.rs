@@ -1,0 +1,182 @@
+//! A form (`application/x-www-form-urlencoded`): each pair by the rule of its name.
+//!
+//! Names are compared decoded; of a name that stands twice each pair gets the rule. A pair that stays keeps its bytes, name and
+//! value; what is written anew is encoded as the standard says. A value that a rule has to see is held, up to the leg's `value`; others
+//! pass however long they are. Start at [`Form::feed`].
+
+use crate::frames;
+use crate::frames::form::{Pairs, Step, encode};
+use crate::json::automaton::Otherwise;
+use crate::json::text;
+use crate::policy::rule::Locator;
+use crate::verdict::Refusal;
+
+use super::bind::BoundLeg;
+use super::head::Pick;
+use super::place::Crossed;
+use super::{Bench, Out, malformed};
+
+/// Bytes of a name: as those of a JSON member.
+const NAME_MAX: usize = 64 << 10;
+
+/// See the module.
+pub(super) struct Form {
+    pairs: Pairs,
+    fate: Fate,
+    /// A pair was written.
+    written: bool,
+    /// Of the pair that is held: as it came, and its value.
+    raw: Vec<u8>,
+    value: String,
+    value_max: usize,
+    /// Rules that have to match, and have.
+    seen: Vec<usize>,
+    number: u64,
+}
+
+/// What becomes of the current pair.
+#[derive(Clone, Copy)]
+enum Fate {
+    Keep,
+    Drop,
+    Hold(Pick),
+}
+
+impl Form {
+    pub(super) fn new(value_max: usize) -> Self {
+        Self {
+            pairs: Pairs::new(NAME_MAX),
+            fate: Fate::Drop,
+            written: false,
+            raw: Vec::new(),
+            value: String::new(),
+            value_max,
+            seen: Vec::new(),
+            number: 0,
+        }
+    }
+
+    pub(super) fn feed(&mut self, chunk: &[u8], bench: &mut Bench<'_>, out: &mut Out) -> Result<(), Refusal> {
+        let mut input = chunk;
+        loop {
+            let step = self.pairs.next(&mut input);
+            let step = step.map_err(|fault| malformed(bench.leg.side, fault, self.number))?;
+            let Some(step) = step else { break };
+            self.step(step, bench, &mut out.bytes)?;
+        }
+        out.release();
+        Ok(())
+    }
+
+    pub(super) fn finish(&mut self, bench: &mut Bench<'_>, out: &mut Out) -> Result<(), Refusal> {
+        loop {
+            let step = self.pairs.finish().map_err(|fault| malformed(bench.leg.side, fault, self.number))?;
+            let Some(step) = step else { break };
+            self.step(step, bench, &mut out.bytes)?;
+        }
+        bench.must(|rule| self.seen.contains(&rule))?;
+        out.release();
+        Ok(())
+    }
+
+    fn step(&mut self, step: Step, bench: &mut Bench<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        match (step, self.fate) {
+            (Step::Name, _) => self.name(bench, out)?,
+            (Step::Value, Fate::Keep) => out.extend_from_slice(self.pairs.raw()),
+            (Step::Value, Fate::Drop) | (Step::End, Fate::Keep | Fate::Drop) => {}
+            (Step::Value, Fate::Hold(_)) => {
+                if self.value.len() + self.pairs.text().len() > self.value_max {
+                    return Err(self.fault(frames::FaultKind::FormValue, bench));
+                }
+                self.raw.extend_from_slice(self.pairs.raw());
+                self.value.push_str(self.pairs.text());
+            }
+            (Step::End, Fate::Hold(pick)) => {
+                let mut made = Vec::new();
+                match bench.cross(pick, &self.value, &mut made)? {
+                    Crossed::Same => self.begin(out),
+                    Crossed::New => {
+                        self.raw.truncate(self.raw.iter().position(|byte| *byte == b'=').unwrap_or(self.raw.len()));
+                        self.begin(out);
+                        write_value(&made, out);
+                    }
+                    Crossed::Gone => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A name is whole: what becomes of the pair?
+    fn name(&mut self, bench: &mut Bench<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        self.number += 1;
+        self.raw.clear();
+        self.raw.extend_from_slice(self.pairs.raw());
+        self.value.clear();
+        let name = self.pairs.text();
+        see(bench.leg, name, &mut self.seen);
+        let Some(pick) = bench.leg.beside.form(name) else {
+            self.fate = match bench.leg.compiled.leg.default {
+                Otherwise::Keep => Fate::Keep,
+                Otherwise::Drop => Fate::Drop,
+                Otherwise::Refuse => return Err(self.fault(frames::FaultKind::FormUnlisted, bench)),
+            };
+            if matches!(self.fate, Fate::Keep) {
+                self.begin(out);
+            }
+            return Ok(());
+        };
+        if !bench.is_blind(pick) {
+            self.fate = Fate::Hold(pick);
+            return Ok(());
+        }
+        let mut made = Vec::new();
+        self.fate = match bench.cross(pick, "", &mut made)? {
+            Crossed::Same => {
+                self.begin(out);
+                Fate::Keep
+            }
+            Crossed::New => {
+                self.raw.truncate(self.raw.iter().position(|byte| *byte == b'=').unwrap_or(self.raw.len()));
+                self.begin(out);
+                write_value(&made, out);
+                Fate::Drop
+            }
+            Crossed::Gone => Fate::Drop,
+        };
+        Ok(())
+    }
+
+    /// Writes what is held of a pair, behind a separator.
+    fn begin(&mut self, out: &mut Vec<u8>) {
+        if std::mem::replace(&mut self.written, true) {
+            out.push(b'&');
+        }
+        out.extend_from_slice(&self.raw);
+    }
+
+    fn fault(&self, kind: frames::FaultKind, bench: &Bench<'_>) -> Refusal {
+        malformed(bench.leg.side, frames::Fault { kind, offset: self.pairs.offset() }, self.number)
+    }
+}
+
+/// Marks the rules that have to match and look for this name.
+fn see(leg: &BoundLeg, name: &str, seen: &mut Vec<usize>) {
+    let folded = leg.compiled.leg.default == Otherwise::Keep;
+    for index in &leg.musts {
+        let rule = leg.compiled.leg.rules.get(*index);
+        let looks = rule.is_some_and(|rule| match &rule.locator {
+            Locator::Form(wanted) => wanted == name || (folded && text::fold(wanted) == text::fold(name)),
+            _ => false,
+        });
+        if looks && !seen.contains(index) {
+            seen.push(*index);
+        }
+    }
+}
+
+fn write_value(made: &[u8], out: &mut Vec<u8>) {
+    out.push(b'=');
+    // What rules make is text.
+    encode(std::str::from_utf8(made).unwrap_or_default(), out);
+}
