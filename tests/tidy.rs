@@ -390,6 +390,55 @@ fn every_kind_of_refusal_has_an_end_to_end_test() {
     none("a refusal is provoked by a test", missing.map(ToOwned::to_owned).collect());
 }
 
+/// The codes that a source gives as `Variant => "code"`, with their variants.
+fn codes(file: &str, prefix: &str) -> Vec<(String, String)> {
+    let text = fs::read_to_string(root().join(file)).unwrap_or_else(|_| panic!("{file} is missing"));
+    let of = |line: &str| {
+        let (variant, rest) = line.trim().strip_prefix(prefix)?.split_once(" => \"")?;
+        let word = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+        let code =
+            rest.split('"').next().filter(|code| code.contains('_') || word(code.chars().next().unwrap_or(' ')))?;
+        let name: String = variant.chars().take_while(|&c| is_word(c)).collect();
+        (code.chars().all(word) && !name.is_empty()).then(|| (name, code.to_owned()))
+    };
+    text.lines().filter_map(of).take_while(|(_, code)| code != "delivered").collect()
+}
+
+#[test]
+fn every_refusal_is_in_the_list_of_errors_and_none_is_dead() {
+    let errors = fs::read_to_string(root().join("docs/errors.md")).expect("docs/errors.md");
+    let refusals = codes("src/verdict.rs", "Self::");
+    let faults = [codes("src/json/mod.rs", ""), codes("src/frames/mod.rs", "")].concat();
+    assert!(refusals.len() > 25 && faults.len() > 20, "{refusals:?} {faults:?}");
+    let listed = errors.split_once("\n## Refusals\n").expect("a section `Refusals`").1;
+    let listed = listed.split("\n## Ways").next().unwrap_or_default();
+    let first = listed.lines().filter_map(|line| line.strip_prefix("| `")?.split('|').next());
+    let listed: Vec<&str> = first.flat_map(|cell| cell.split(',')).map(|code| code.trim_matches([' ', '`'])).collect();
+    let known: Vec<&str> = refusals.iter().chain(&faults).map(|(_, code)| code.as_str()).collect();
+    let mut complaints: Vec<String> = Vec::new();
+    complaints.extend(known.iter().filter(|code| !listed.contains(code)).map(|code| format!("`{code}` is not listed")));
+    let answers = ["temporarily_unavailable", "error_status"];
+    let strange = listed.iter().filter(|code| !known.contains(code) && !answers.contains(code));
+    complaints.extend(strange.map(|code| format!("`{code}` is listed, and no code")));
+    let sources = files(&["src"], ".rs");
+    let elsewhere = |file: &[&str], word: String| {
+        let others = sources.iter().filter(|source| !file.contains(&source.name.as_str()));
+        others.flat_map(|source| occurrences(&source.code, &word)).next().is_some()
+    };
+    for (variant, code) in &refusals {
+        let provoked = UNPROVOKED.iter().all(|(unprovoked, _)| unprovoked != code);
+        if provoked && !elsewhere(&["src/verdict.rs", "src/proxy/refuse.rs"], format!("Refusal::{variant}")) {
+            complaints.push(format!("nothing refuses with `{code}`"));
+        }
+    }
+    for (variant, code) in &faults {
+        if !elsewhere(&["src/json/mod.rs", "src/frames/mod.rs"], variant.clone()) {
+            complaints.push(format!("nothing finds `{code}`"));
+        }
+    }
+    none("docs/errors.md lists every refusal, and no other", complaints);
+}
+
 #[test]
 fn what_the_documents_link_to_exists() {
     let mut documents = files(&["docs", "policies", "certs", "scripts", "examples", "deploy"], ".md");

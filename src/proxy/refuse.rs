@@ -107,12 +107,9 @@ fn malformed(fault: &'static str, refusal: &Refusal) -> Problem {
         | "event_too_long"
         | "form_name_too_long"
         | "form_value_too_long" => (StatusCode::PAYLOAD_TOO_LARGE, "a value is too long"),
-        "json_unlisted"
-        | "event_unlisted"
-        | "form_unlisted"
-        | "json_rule"
-        | "json_duplicate_name"
-        | "json_filter_steps" => (StatusCode::UNPROCESSABLE_ENTITY, "a value cannot be taken"),
+        "json_unlisted" | "event_unlisted" | "form_unlisted" => {
+            (StatusCode::UNPROCESSABLE_ENTITY, "a value cannot be taken")
+        }
         _ => (StatusCode::BAD_REQUEST, "the body is malformed"),
     };
     let mut problem = plain(status, fault, title);
@@ -133,11 +130,17 @@ mod tests {
     use super::*;
     use crate::ids::RuleId;
 
+    const ERRORS: &str = include_str!("../../docs/errors.md");
+
     fn check(refusal: &Refusal, status: u16, code: &str) {
         let problem = problem(refusal);
         assert_eq!((problem.status.as_u16(), problem.code), (status, code), "{refusal:?}");
         let waits = [429, 503].contains(&status);
         assert_eq!(problem.retry_after.is_some(), waits, "{refusal:?}");
+        let row = format!("| `{}` | ", refusal.code());
+        let documented =
+            ERRORS.lines().find_map(|line| line.strip_prefix(&row)).and_then(|rest| rest.split('|').next());
+        assert!(documented.is_some_and(|said| said.contains(&status.to_string())), "{row}{documented:?}: {status}");
     }
 
     #[test]
@@ -160,7 +163,14 @@ mod tests {
         check(&Refusal::MethodNotAllowed { allow: "GET".to_owned() }, 405, "method_not_allowed");
         check(&Refusal::RateExceeded { retry_after: Duration::from_millis(1) }, 429, "rate_exceeded");
         check(&Refusal::ConcurrencyExceeded, 429, "concurrency_exceeded");
-        for (fault, status) in [("json_syntax", 400), ("json_value_too_long", 413), ("json_unlisted", 422)] {
+        for fault in crate::json::FaultKind::ALL.iter().map(|kind| kind.code()) {
+            let status = match fault {
+                // Told as a rule that failed.
+                "json_duplicate_name" | "json_filter_steps" | "json_rule" => continue,
+                "json_value_too_long" | "json_element_too_long" => 413,
+                "json_unlisted" => 422,
+                _ => 400,
+            };
             both(&|leg| Refusal::BodyMalformed { leg, fault, location: "$".to_owned(), offset: 0 }, status, fault, 502);
         }
         both(&|leg| Refusal::BodyIncomplete { leg }, 400, "body_incomplete", 502);

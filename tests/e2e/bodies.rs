@@ -35,7 +35,7 @@ fn json_bytes(bytes: impl Into<Bytes>) -> Builder {
     Upstream::with(move |_, _| answer(200, "application/json", full(bytes.clone())))
 }
 
-async fn gzip(bytes: &[u8]) -> Vec<u8> {
+pub(super) async fn gzip(bytes: &[u8]) -> Vec<u8> {
     let mut encoder = GzipEncoder::new(Vec::new());
     encoder.write_all(bytes).await.unwrap();
     encoder.shutdown().await.unwrap();

@@ -31,3 +31,4 @@ mod requests;
 mod samples;
 mod streams;
 mod tokens;
+mod ways;
