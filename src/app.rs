@@ -11,6 +11,7 @@ use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::config::{Facing, Settings};
 use crate::http::listener::{self, Listener};
+use crate::http::workers::Workers;
 use crate::ids::{Direction, UpstreamId};
 use crate::keys::{self, KeyRing};
 use crate::ledger::{self, Ledger};
@@ -34,6 +35,8 @@ pub struct App {
     registry: Arc<Registry>,
     proxy: Arc<Proxy>,
     listeners: Vec<(String, Listener)>,
+    /// Dropped after the listeners, whose connections they serve.
+    _workers: Arc<Workers>,
     admin: Option<Admin>,
     watch: Watch,
 }
@@ -101,6 +104,8 @@ impl App {
                 adopt(&proxy, &live, &metrics, &clock, reloaded.err().as_deref());
             })
         };
+        let workers =
+            Workers::start().map_err(|error| Error::System(format!("no threads to serve on: {}", error.kind())))?;
         let mut listeners = Vec::with_capacity(settings.listeners.len());
         for one in &settings.listeners {
             let direction = match one.facing {
@@ -109,7 +114,8 @@ impl App {
             };
             let door = Arc::new(Door::new(Arc::clone(&proxy), direction));
             let meters = metrics.listener(&one.listener.name);
-            let listener = Listener::start_measured(one.listener.clone(), door, meters).await?;
+            let threads = Some(Arc::clone(&workers));
+            let listener = Listener::start_measured(one.listener.clone(), door, meters, threads).await?;
             tracing::info!(target: "tidegate", listener = one.listener.name, address = %listener.address(), "listening");
             listeners.push((one.listener.name.clone(), listener));
         }
@@ -120,7 +126,7 @@ impl App {
         if let Some(admin) = &admin {
             tracing::info!(target: "tidegate", listener = "admin", address = %admin.address(), "listening");
         }
-        Ok(Self { settings, clock, metrics, ledger, registry, proxy, listeners, admin, watch })
+        Ok(Self { settings, clock, metrics, ledger, registry, proxy, listeners, _workers: workers, admin, watch })
     }
 
     /// Where a listener listens, by its name in the settings.

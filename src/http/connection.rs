@@ -20,7 +20,7 @@ use bytes::{Buf, Bytes};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
@@ -28,6 +28,7 @@ use tokio::time::{Instant, Sleep};
 use super::activity::{Activity, Answer, Busy};
 use super::body::Outgoing;
 use super::listener::{ConnectionLimits, Peer, Service};
+use super::workers::SharedRuntime;
 
 /// How a client begins that speaks HTTP/2 without asking (RFC 9113, section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -82,7 +83,7 @@ impl Stop {
 #[derive(Clone)]
 pub(super) struct Protocols {
     http1: http1::Builder,
-    http2: http2::Builder<TokioExecutor>,
+    http2: http2::Builder<SharedRuntime>,
     limits: ConnectionLimits,
 }
 
@@ -99,7 +100,7 @@ impl Protocols {
         if limits.head_fields != FIELDS_ON_STACK {
             http1.max_headers(limits.head_fields);
         }
-        let mut http2 = http2::Builder::new(TokioExecutor::new());
+        let mut http2 = http2::Builder::new(SharedRuntime::current());
         http2
             .timer(TokioTimer::new())
             .max_concurrent_streams(limits.streams)

@@ -26,6 +26,7 @@ use super::body::Outgoing;
 use super::connection::{Agreed, Protocols, Stop, serve};
 use super::pace::Pace;
 use super::trust::Identity;
+use super::workers::Workers;
 use super::{pem, trust};
 
 /// One listener's checked settings.
@@ -140,14 +141,16 @@ impl std::fmt::Debug for Listener {
 impl Listener {
     /// Reads the certificates, binds, begins to accept.
     pub async fn start<S: Service>(settings: Settings, service: Arc<S>) -> Result<Self, Error> {
-        Self::start_measured(settings, service, Arc::default()).await
+        Self::start_measured(settings, service, Arc::default(), None).await
     }
 
-    /// As [`Listener::start`], and counts connections into `metrics`.
+    /// As [`Listener::start`], and counts connections into `metrics`. `workers`: the threads that serve them; `None`: the
+    /// current runtime.
     pub async fn start_measured<S: Service>(
         settings: Settings,
         service: Arc<S>,
         metrics: Arc<ListenerMetrics>,
+        workers: Option<Arc<Workers>>,
     ) -> Result<Self, Error> {
         let error = |message| Error { name: settings.name.clone(), message };
         let epoch = Arc::new(Epoch::new(&settings).map_err(error)?);
@@ -161,6 +164,7 @@ impl Listener {
             name: settings.name.clone(),
             service,
             metrics,
+            workers,
             protocols: Protocols::new(settings.limits),
             limits: settings.limits,
             shared: shared.clone(),
@@ -264,6 +268,7 @@ struct Accept<S> {
     name: String,
     service: Arc<S>,
     metrics: Arc<ListenerMetrics>,
+    workers: Option<Arc<Workers>>,
     protocols: Protocols,
     limits: ConnectionLimits,
     shared: Arc<Shared>,
@@ -288,11 +293,21 @@ impl<S: Service> Accept<S> {
                     back_off = BACK_OFF.0;
                     let (accept, epoch) = (self.clone(), self.shared.epoch.load_full());
                     let open = self.metrics.connection();
-                    tokio::spawn(async move {
-                        accept.connection(stream, address, &epoch).await;
-                        drop(epoch);
-                        drop(open);
-                        drop(permit);
+                    let held = (epoch, open, permit);
+                    let Some(workers) = &self.workers else {
+                        tokio::spawn(async move {
+                            accept.connection(stream, address, &held.0).await;
+                            drop(held);
+                        });
+                        continue;
+                    };
+                    // A socket belongs to the runtime that waits for it.
+                    let Ok(stream) = stream.into_std() else { continue };
+                    workers.spawn(async move {
+                        if let Ok(stream) = TcpStream::from_std(stream) {
+                            accept.connection(stream, address, &held.0).await;
+                        }
+                        drop(held);
                     });
                 }
                 // That connection's own misfortune.

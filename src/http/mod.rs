@@ -10,6 +10,7 @@ pub mod pace;
 pub mod pem;
 pub mod problem;
 pub mod trust;
+pub mod workers;
 
 #[cfg(test)]
 pub(crate) mod testing;

@@ -7,6 +7,7 @@
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use hyper::client::conn::http1;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
@@ -38,16 +40,27 @@ pub struct Pool {
     origin: Uri,
     http1: http1::Builder,
     keep_alive: Duration,
-    /// Most that are kept unused.
+    /// Most at once.
     most: usize,
+    open: Arc<AtomicUsize>,
     idle: Mutex<Idle>,
 }
 
-/// The unused ones, the last one used at the end, and whether they are being looked after.
+/// The unused ones, by the runtime that waits for them, the last one used at the end; and whether they are being looked after.
 #[derive(Default)]
 struct Idle {
-    lines: Vec<(Instant, Box<Line>)>,
+    shards: Vec<(Home, Vec<Kept>)>,
     swept: bool,
+}
+
+/// A connection, and since when nobody has used it.
+type Kept = (Instant, Box<Line>);
+
+/// A runtime. What it does not wait for itself costs another thread's wake-up.
+type Home = Option<tokio::runtime::Id>;
+
+fn here() -> Home {
+    Handle::try_current().ok().map(|runtime| runtime.id())
 }
 
 /// Why there is no answer.
@@ -63,6 +76,8 @@ pub enum Failure {
 
 /// One connection.
 struct Line {
+    home: Home,
+    _open: Open,
     sender: Sender,
     /// `None` once it has ended.
     connection: Option<Connection>,
@@ -80,7 +95,7 @@ impl Pool {
         keep_alive: Duration,
         most: usize,
     ) -> Arc<Self> {
-        Arc::new(Self { connector, origin, http1, keep_alive, most, idle: Mutex::default() })
+        Arc::new(Self { connector, origin, http1, keep_alive, most, open: Arc::default(), idle: Mutex::default() })
     }
 
     /// Sends a request, in origin form and with its `Host`, and waits for the head of its answer, until `deadline`. `apart`: its
@@ -116,10 +131,12 @@ impl Pool {
         }
     }
 
-    /// The one that was used last: the others may grow old.
+    /// The one of this runtime that was used last: the others may grow old. Another runtime's only where there must be no more.
     fn take(&self) -> Option<Box<Line>> {
+        let home = here();
         loop {
-            let (since, mut line) = self.idle().lines.pop()?;
+            let full = self.open.load(Ordering::Relaxed) >= self.most;
+            let (since, mut line) = self.idle().pop(home, full)?;
             if since.elapsed() < self.keep_alive && line.alive() {
                 return Some(line);
             }
@@ -134,7 +151,8 @@ impl Pool {
         };
         let stream = connected.map_err(|_| Failure::Unreachable)?;
         let (sender, connection) = self.http1.handshake(stream).await.map_err(|_| Failure::Broken)?;
-        Ok(Box::new(Line { sender, connection: Some(connection), alarm: None }))
+        let open = Open::new(&self.open);
+        Ok(Box::new(Line { home: here(), _open: open, sender, connection: Some(connection), alarm: None }))
     }
 
     /// Takes a connection back, if it can be used again.
@@ -144,12 +162,9 @@ impl Pool {
         }
         line.alarm.take_if(|alarm| alarm.is_elapsed());
         let mut idle = self.idle();
-        if idle.lines.len() >= self.most {
-            return;
-        }
-        idle.lines.push((Instant::now(), line));
+        idle.push(line);
         if !idle.swept
-            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+            && let Ok(runtime) = Handle::try_current()
         {
             idle.swept = true;
             runtime.spawn(sweep(Arc::downgrade(self), SWEEP.min(self.keep_alive)));
@@ -167,11 +182,49 @@ async fn sweep(pool: Weak<Pool>, every: Duration) {
         sleep(every).await;
         let Some(pool) = pool.upgrade() else { return };
         let mut idle = pool.idle();
-        idle.lines.retain_mut(|(since, line)| since.elapsed() < pool.keep_alive && line.alive());
-        if idle.lines.is_empty() {
-            idle.swept = false;
+        for (_, lines) in &mut idle.shards {
+            lines.retain_mut(|(since, line)| since.elapsed() < pool.keep_alive && line.alive());
+        }
+        if idle.is_empty() {
+            *idle = Idle::default();
             return;
         }
+    }
+}
+
+impl Idle {
+    fn pop(&mut self, home: Home, any: bool) -> Option<Kept> {
+        let own = self.shards.iter_mut().find(|(known, _)| *known == home).and_then(|(_, lines)| lines.pop());
+        own.or_else(|| self.shards.iter_mut().filter(|_| any).find_map(|(_, lines)| lines.pop()))
+    }
+
+    fn push(&mut self, line: Box<Line>) {
+        let home = line.home;
+        let kept = (Instant::now(), line);
+        match self.shards.iter_mut().find(|(known, _)| *known == home) {
+            Some((_, lines)) => lines.push(kept),
+            None => self.shards.push((home, vec![kept])),
+        }
+    }
+
+    fn is_empty(&self) -> bool {
+        self.shards.iter().all(|(_, lines)| lines.is_empty())
+    }
+}
+
+/// Counts a connection as open until it is dropped.
+struct Open(Arc<AtomicUsize>);
+
+impl Open {
+    fn new(count: &Arc<AtomicUsize>) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(count))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -234,7 +287,7 @@ async fn ask(pool: &Arc<Pool>, mut line: Box<Line>, request: Request<Outgoing>, 
 
 /// The same, with a task for the connection.
 async fn ask_apart(pool: Arc<Pool>, line: Box<Line>, request: Request<Outgoing>, deadline: Option<Instant>) -> Asked {
-    let Line { mut sender, connection, alarm } = *line;
+    let Line { home, _open, mut sender, connection, alarm } = *line;
     let answering = sender.try_send_request(request);
     let (give, given) = oneshot::channel();
     tokio::spawn(async move {
@@ -243,7 +296,7 @@ async fn ask_apart(pool: Arc<Pool>, line: Box<Line>, request: Request<Outgoing>,
             biased;
             _ = &mut connection => {}
             given = given => if let Ok(sender) = given {
-                pool.give_back(Box::new(Line { sender, connection: Some(connection), alarm }));
+                pool.give_back(Box::new(Line { home, _open, sender, connection: Some(connection), alarm }));
             }
         }
     });
