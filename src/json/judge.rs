@@ -22,6 +22,7 @@ impl Walker {
     ) -> Result<(), Bad> {
         let raw = buf.get(self.value..end).unwrap_or_default();
         let kind = kind_of(raw).unwrap_or(window::Kind::String);
+        self.tally.spend_leaf().map_err(|kind| Bad { kind, at: self.value })?;
         let mut written = std::mem::take(&mut self.tally.written);
         written.clear();
         let mut judgement = judge.judge(Leaf { selection: selection as usize, kind, raw }, &mut written);
@@ -31,6 +32,7 @@ impl Walker {
         let mut mode = Mode::Gone;
         let (outcome, put) = match judgement {
             Judgement::Put => {
+                self.tally.grow(written.len(), raw.len()).map_err(|kind| Bad { kind, at: self.value })?;
                 self.keep(plan);
                 plan.put(self.value, &written);
                 (TraceOutcome::Transformed, self.trace.is_some().then(|| written.clone()))

@@ -44,6 +44,11 @@ pub struct Limits {
     pub element_bytes: usize,
     /// Steps that filters may take in one body. Default 4,000,000.
     pub filter_steps: u64,
+    /// Leaves of one body that may be transformed. Default 1,000,000: a stand-in costs as much as some hundred bytes of scanning.
+    pub leaves: u64,
+    /// Bytes by which rules may make one body longer: what they put, less the leaf that it stands for; a constant counts whole.
+    /// Default 16 MiB: `{"email":""}` and a token make four bytes of one.
+    pub growth_bytes: u64,
 }
 
 impl Default for Limits {
@@ -54,6 +59,8 @@ impl Default for Limits {
             value_bytes: 64 << 10,
             element_bytes: 1 << 20,
             filter_steps: 4_000_000,
+            leaves: 1_000_000,
+            growth_bytes: 16 << 20,
         }
     }
 }
@@ -134,6 +141,10 @@ fault_kinds! {
     DuplicateName => "json_duplicate_name", "a duplicate member name that a filter reads";
     /// Filters took more steps than the limit.
     FilterSteps => "json_filter_steps", "more filter steps than the limit";
+    /// More leaves would be transformed than the limit.
+    Leaves => "json_leaves", "more values to transform than the limit";
+    /// Rules would make the body longer by more than the limit.
+    Growth => "json_growth", "a body that rules make too much longer";
     /// The leg's default is `refuse` and no rule names this place.
     Unlisted => "json_unlisted", "a field that the policy does not list";
     /// A rule could not be evaluated on this value.

@@ -213,7 +213,7 @@ impl Walker {
             }
             LeafFate::Drop => Mode::Drop,
             LeafFate::Put => {
-                self.put(program, by, plan);
+                self.put(program, by, plan)?;
                 Mode::Gone
             }
             LeafFate::Judge => match by {
@@ -244,10 +244,13 @@ impl Walker {
     }
 
     /// The current item stays with a constant as its value.
-    fn put(&mut self, program: &Program, by: Option<u32>, plan: &mut Plan) {
-        self.keep(plan);
+    fn put(&mut self, program: &Program, by: Option<u32>, plan: &mut Plan) -> Result<(), Bad> {
         let constant = by.map_or(&b"null"[..], |by| program.constant(by));
+        // How long the value is shows only later.
+        self.tally.grow(constant.len(), 0).map_err(|kind| Bad { kind, at: self.value })?;
+        self.keep(plan);
         plan.put(self.value, constant);
+        Ok(())
     }
 
     fn begin_skim(&mut self, mode: Mode) {
@@ -317,7 +320,7 @@ impl Walker {
                 return Ok(self.pass_over(pos, Mode::Drop, plan));
             }
             ContainerFate::Put => {
-                self.put(program, by, plan);
+                self.put(program, by, plan)?;
                 self.trace_begun(program, by, b'{', Mode::Gone);
                 return Ok(self.pass_over(pos, Mode::Gone, plan));
             }

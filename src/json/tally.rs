@@ -2,6 +2,7 @@
 //!
 //! Uses of the cache's actions are counted by action and spread over the selections once a feed. Start at [`Tally::hit`].
 
+use super::FaultKind;
 use super::automaton::Program;
 use super::decide::Action;
 use super::dfa::{Edge, State};
@@ -17,6 +18,10 @@ pub(super) struct Tally {
     pub(super) failed: Option<usize>,
     /// Filter steps left.
     pub(super) steps: u64,
+    /// Leaves that may still be transformed.
+    leaves: u64,
+    /// Bytes that may still be added.
+    growth: u64,
     /// States of open containers that the cache has no room for.
     pub(super) loose: Vec<State>,
     /// The last edge, where the cache had no room for it.
@@ -37,6 +42,8 @@ impl Tally {
             hit: Vec::new(),
             failed: None,
             steps: program.limits.filter_steps,
+            leaves: program.limits.leaves,
+            growth: program.limits.growth_bytes,
             loose: Vec::new(),
             found: None,
             truth: Vec::new(),
@@ -49,8 +56,22 @@ impl Tally {
         self.matched.fill(0);
         self.failed = None;
         self.steps = program.limits.filter_steps;
+        (self.leaves, self.growth) = (program.limits.leaves, program.limits.growth_bytes);
         self.loose.clear();
         self.found = None;
+    }
+
+    /// A leaf is to be transformed.
+    pub(super) fn spend_leaf(&mut self) -> Result<(), FaultKind> {
+        self.leaves = self.leaves.checked_sub(1).ok_or(FaultKind::Leaves)?;
+        Ok(())
+    }
+
+    /// So many bytes are put where there were so many.
+    #[inline]
+    pub(super) fn grow(&mut self, to: usize, from: usize) -> Result<(), FaultKind> {
+        self.growth = self.growth.checked_sub(to.saturating_sub(from) as u64).ok_or(FaultKind::Growth)?;
+        Ok(())
     }
 
     /// A ruling of an edge in the cache was used.

@@ -104,6 +104,8 @@ pub enum SpliceError {
     Count,
     /// A replacement that is not one JSON value.
     Value,
+    /// The replacements make the body longer by more than the limit.
+    Growth,
 }
 
 /// Runs a program over one document, fed in chunks.
@@ -208,10 +210,14 @@ impl Rewriter {
     /// bytes to put (one JSON value each).
     ///
     /// # Errors
-    /// Another number of them, or one that is no JSON value: then nothing is written and the window stays.
+    /// Another number of them, one that is no JSON value, or too many bytes: then nothing is written and the window stays.
     pub fn splice<'l>(&mut self, later: impl Iterator<Item = &'l [u8]>, out: &mut Vec<u8>) -> Result<(), SpliceError> {
         let start = out.len();
-        let written = self.write(later, out);
+        let mut grown = 0;
+        let mut written = self.write(later, &mut grown, out);
+        if written.is_ok() && self.walker.tally.grow(grown, 0).is_err() {
+            written = Err(SpliceError::Growth);
+        }
         if written.is_err() {
             out.truncate(start);
             return written;
@@ -226,7 +232,13 @@ impl Rewriter {
         Ok(())
     }
 
-    fn write<'l>(&self, mut later: impl Iterator<Item = &'l [u8]>, out: &mut Vec<u8>) -> Result<(), SpliceError> {
+    /// `grown` is what the replacements have more bytes than the leaves that they stand for.
+    fn write<'l>(
+        &self,
+        mut later: impl Iterator<Item = &'l [u8]>,
+        grown: &mut usize,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SpliceError> {
         let (window, plan) = self.window();
         out.reserve(window.len());
         let mut copied = 0;
@@ -240,6 +252,7 @@ impl Rewriter {
                     if !is_json(value) {
                         return Err(SpliceError::Value);
                     }
+                    *grown += value.len().saturating_sub(edit.range.len());
                     out.extend_from_slice(value);
                 }
             }

@@ -92,6 +92,8 @@ pub fn compile(policy: Policy) -> Result<CompiledPolicy, Vec<Diagnostic>> {
     let limits = json::Limits {
         value_bytes: policy.limits.value_bytes,
         element_bytes: policy.limits.element_bytes,
+        leaves: policy.limits.leaves,
+        growth_bytes: policy.limits.growth_bytes,
         ..json::Limits::default()
     };
     let inbound = router(&policy, Direction::Inbound, &mut found);

@@ -18,7 +18,8 @@ pub const AGREEMENT_KEYS: &[&str] = &["reference", "expires", "suspended"];
 /// What `[identify]` may say.
 pub const IDENTIFY_KEYS: &[&str] = &["client_certificate", "api_key", "jwt", "require"];
 /// What `[limits]` may say.
-pub const LIMITS_KEYS: &[&str] = &["rate", "burst", "concurrent", "body", "atomic", "value", "element"];
+pub const LIMITS_KEYS: &[&str] =
+    &["rate", "burst", "concurrent", "body", "atomic", "value", "element", "leaves", "growth"];
 
 /// Asymmetric signatures (RFC 7518, RFC 8037); a shared secret would let the verifier forge.
 const ALGORITHMS: &[&str] = &["ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"];
@@ -291,6 +292,8 @@ pub fn limits(report: &mut Report<'_>, section: &Section<'_, '_>) -> Limits {
         atomic_bytes: size(report, section, "atomic", 1 << 30).unwrap_or(default.atomic_bytes),
         value_bytes: small(report, section, "value").unwrap_or(default.value_bytes),
         element_bytes: small(report, section, "element").unwrap_or(default.element_bytes),
+        leaves: section.whole(report, "leaves", 1, u32::MAX).map_or(default.leaves, u64::from),
+        growth_bytes: size(report, section, "growth", 1 << 40).unwrap_or(default.growth_bytes),
     }
 }
 
@@ -304,6 +307,8 @@ impl Default for Limits {
             atomic_bytes: 1 << 20,
             value_bytes: 64 << 10,
             element_bytes: 1 << 20,
+            leaves: 1_000_000,
+            growth_bytes: 16 << 20,
         }
     }
 }

@@ -215,6 +215,10 @@ pub struct Limits {
     pub value_bytes: usize,
     /// Longest element that is held to decide a rule. Default 1 MiB.
     pub element_bytes: usize,
+    /// Leaves of one body that may be transformed.
+    pub leaves: u64,
+    /// Bytes by which rules may make one body longer.
+    pub growth_bytes: u64,
 }
 
 /// `"200/s"`

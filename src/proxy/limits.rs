@@ -145,6 +145,8 @@ mod tests {
             atomic_bytes: 1 << 20,
             value_bytes: 64 << 10,
             element_bytes: 1 << 20,
+            leaves: 1_000_000,
+            growth_bytes: 16 << 20,
         }
     }
 

@@ -107,6 +107,7 @@ fn malformed(fault: &'static str, refusal: &Refusal) -> Problem {
         | "event_too_long"
         | "form_name_too_long"
         | "form_value_too_long" => (StatusCode::PAYLOAD_TOO_LARGE, "a value is too long"),
+        "json_leaves" | "json_growth" => (StatusCode::PAYLOAD_TOO_LARGE, "the body asks for too much"),
         "json_unlisted" | "event_unlisted" | "form_unlisted" => {
             (StatusCode::UNPROCESSABLE_ENTITY, "a value cannot be taken")
         }
@@ -167,7 +168,7 @@ mod tests {
             let status = match fault {
                 // Told as a rule that failed.
                 "json_duplicate_name" | "json_filter_steps" | "json_rule" => continue,
-                "json_value_too_long" | "json_element_too_long" => 413,
+                "json_value_too_long" | "json_element_too_long" | "json_leaves" | "json_growth" => 413,
                 "json_unlisted" => 422,
                 _ => 400,
             };

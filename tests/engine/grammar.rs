@@ -229,6 +229,45 @@ fn what_is_held_is_limited_wherever_it_is_cut() {
 }
 
 #[test]
+fn what_rules_do_to_one_body_has_a_budget() {
+    let limits = Limits { leaves: 3, growth_bytes: 20, ..Limits::default() };
+    let many = |piece: &str, n: usize| format!("[{}]", vec![piece; n].join(","));
+    type Case = (&'static str, String, Option<(FaultKind, u64)>);
+    let cases: &[Case] = &[
+        ("mask $..a", many("{\"a\":1}", 3), None),
+        ("mask $..a", many("{\"a\":1}", 4), Some((FaultKind::Leaves, 30))),
+        ("mask $..a", many("{\"b\":1}", 99), None),
+        // `null` is not transformed.
+        ("mask $..a", many("{\"a\":null}", 99), None),
+        ("put:12345 $[*]", many("99", 4), None),
+        ("put:12345 $[*]", many("99", 5), Some((FaultKind::Growth, 13))),
+        ("put:12345 $[*]", many("[9]", 5), Some((FaultKind::Growth, 17))),
+        ("null $[*]", many("9", 5), None),
+        ("null $[*]", many("9", 6), Some((FaultKind::Growth, 11))),
+        ("drop $[*]", many("9", 99), None),
+    ];
+    for (rule, document, expected) in cases {
+        let said = run(&limited(Keep, &[rule], limits), document.as_bytes()).out;
+        assert_eq!(said.err().map(|fault| (fault.kind, fault.offset)), *expected, "{rule} {document}");
+    }
+    // What was put is less what it stands for: four bytes more each.
+    let limits = Limits { growth_bytes: 8, ..Limits::default() };
+    let said = |n| run(&limited(Keep, &["mask $[*]"], limits), many("123456", n).as_bytes()).out;
+    assert!(said(2).is_ok());
+    assert_eq!(said(3).unwrap_err().kind, FaultKind::Growth);
+    // By default the body that asks for most is refused long before it is four times as long.
+    let hostile = many("{\"a\":\"\"}", 900_000);
+    let (ran, _) = run_with(
+        &limited(Keep, &["put:\"0123456789012345678901234567890123456789\" $..a"], Limits::default()),
+        hostile.as_bytes(),
+        1 << 16,
+        true,
+        false,
+    );
+    assert_eq!(ran.out.unwrap_err().kind, FaultKind::Growth);
+}
+
+#[test]
 fn a_long_string_passes_without_being_held() {
     let long = "long text, caf\u{e9} ".repeat(4096);
     for (rules, stays) in
