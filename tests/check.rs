@@ -127,6 +127,7 @@ fields = [
   { path = "$.who", do = "pseudonymize" },
   { path = "$.gone", do = "null" },
   { path = "$.note", do = "replace", with = ["x"] },
+  { path = "$.event", inside = "base64", keep = ["$.kind"], fields = [{ path = "$.json", inside = "json", default = "keep", reason = "ours", fields = [{ path = "$.who", do = "drop" }] }] },
   { header = "x-who", do = "drop" },
 ]
 [[outbound]]
@@ -177,7 +178,8 @@ fn row(out: &str, place: &str) -> Vec<String> {
 #[test]
 fn explain_says_for_every_leaf_what_leaves_and_why() {
     let document = r#"{"id":"7","mail":"a@b","account":"1234567","phone":"0301234567","born":"1984-02-03","who":1,"gone":{"a":1},
-        "note":2,"total":1.50,"new":{"deep":true},"items":[{"sku":"A","open":true},{"sku":"B"}],"vip":true}"#;
+        "note":2,"total":1.50,"new":{"deep":true},"items":[{"sku":"A","open":true},{"sku":"B"}],"vip":true,
+        "event":"eyJraW5kIjoiayIsImpzb24iOiJ7XCJhXCI6MSxcIndob1wiOjJ9IiwieCI6e319"}"#;
     let (exit, out, err) = explain(document, &["--route", "GET /orders/{id}"]);
     assert_eq!((exit, err.as_str()), (Exit::Clean, ""), "{out}");
     for (place, cells) in [
@@ -194,6 +196,12 @@ fn explain_says_for_every_leaf_what_leaves_and_why() {
         ("$['items'][0]['sku']", &["keep items.sku (./p.toml:18)", "\"A\""]),
         ("$['items'][1]['sku']", &["(default: drop)", "-"]),
         ("$['vip']", &["(default: drop)", "-"]),
+        ("$['event']", &["inside event (./p.toml:28)", "\"eyJraW5kIjoiayIsImpzb24iOiJ7XCJhXCI6MX0ifQ==\""]),
+        ("$['event'] > $['kind']", &["keep event.kind (./p.toml:28)", "\"k\""]),
+        ("$['event'] > $['json']", &["inside event.json (./p.toml:28)", r#""{\"a\":1}""#]),
+        ("$['event'] > $['json'] > $['a']", &["(default: keep)", "1"]),
+        ("$['event'] > $['json'] > $['who']", &["drop event.json.who (./p.toml:28)", "-"]),
+        ("$['event'] > $['x']", &["(default: drop)", "-"]),
     ] {
         assert_eq!(row(&out, place)[1..], *cells, "{place}\n{out}");
     }
@@ -201,7 +209,11 @@ fn explain_says_for_every_leaf_what_leaves_and_why() {
         out.contains("items.sku (./p.toml:18) holds one element at a time to decide (at most 1048576 bytes): $.items[?@.open].sku"),
         "{out}"
     );
-    assert!(out.contains("header x-who: drop (./p.toml:28)"), "{out}");
+    assert!(
+        out.contains("event (./p.toml:28) holds each string, at most 65536 bytes, to open it: base64, json"),
+        "{out}"
+    );
+    assert!(out.contains("header x-who: drop (./p.toml:29)"), "{out}");
 }
 
 #[test]
@@ -252,6 +264,11 @@ fn explain_refuses_what_traffic_refuses() {
     let (exit, out, _) = explain("{\"id\": 1,}", &["-r", "GET /orders/7"]);
     assert_eq!(exit, Exit::Findings);
     assert!(out.contains("the document is refused"), "{out}");
+    let (_, out, _) = explain(r#"{"event": "e30", "id": 1}"#, &["-r", "GET /orders/7"]);
+    assert!(!out.contains("refused"), "{out}");
+    let (exit, out, _) = explain(r#"{"event": "eyJqc29uIjoie30sIn0="}"#, &["-r", "GET /orders/7"]);
+    assert_eq!(exit, Exit::Findings);
+    assert!(out.contains("rule `event.json` cannot open a string: bytes after the document at $"), "{out}");
     let (exit, out, err) = explain("{}", &["-r", "GET /other"]);
     assert_eq!((exit, out.as_str()), (Exit::Unusable, ""));
     assert!(err.contains("GET /orders/{id}") && err.contains("GET /none"), "{err}");

@@ -12,7 +12,7 @@ use crate::ids::{self, Direction, Shape};
 use crate::json::automaton::Otherwise;
 use crate::json::path::{Class, Path};
 use crate::json::text;
-use crate::json::window::{Judge, Judgement, Kind, Leaf, TraceOutcome};
+use crate::json::window::{Judgement, Kind, Leaf, TraceOutcome};
 use crate::policy::compile::{Asker, CompiledLeg, CompiledPolicy, CompiledRoute, compile};
 use crate::policy::diagnostic::Severity;
 use crate::policy::explain::{Line, explain};
@@ -87,9 +87,9 @@ pub fn run(args: Args, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
     let mut shown = head(&policy, route, which, &leg.leg);
     let exit = match &leg.leg.body {
         kind if kind.is_read() => {
-            let explained = explain(leg, &document, &mut Placeholders { leg, today });
+            let explained = explain(leg, &document, &mut |leg, leaf, out| placeholder(leg, today, &leaf, out));
             if explained.refused.is_none() || kind.is_stream() {
-                shown.push_str(&table(leg, &explained.lines));
+                shown.push_str(&table(&explained.lines));
             }
             match explained.refused {
                 None => Exit::Clean,
@@ -199,6 +199,14 @@ fn head(policy: &CompiledPolicy, route: &Route, which: Which, leg: &Leg) -> Stri
             path.text()
         ));
     }
+    for (rule, inside) in leg.deep_rules().iter().filter_map(|deep| Some((deep.thing, deep.thing.inside()?))) {
+        let (place, most) = (at(&rule.place), policy.policy.limits.value_bytes);
+        let words = inside.words();
+        shown.push_str(&format!(
+            "  {} ({place}) holds each string, at most {most} bytes, to open it: {words}\n",
+            rule.id
+        ));
+    }
     if let Some(must) = leg.rules.iter().find(|rule| rule.must) {
         shown.push_str(&format!("  nothing leaves before the whole body has passed: {} says `must`\n", must.id));
     }
@@ -245,24 +253,19 @@ const DIM: &str = "\u{1b}[2m";
 const OFF: &str = "\u{1b}[0m";
 
 /// Coloured always: the command's streams take the colours out where nobody sees them.
-fn table(leg: &CompiledLeg, lines: &[Line]) -> String {
+fn table(lines: &[Line]) -> String {
     const TITLES: [&str; 4] = ["where", "what it is", "rule", "what leaves"];
-    let default = match leg.leg.default {
-        Otherwise::Keep => "(default: keep)",
-        Otherwise::Drop => "(default: drop)",
-        Otherwise::Refuse => "(default: refuse)",
-    };
     let rows: Vec<([String; 4], &str)> = lines
         .iter()
         .map(|line| {
             let (category, rule) = match line.asker {
-                None => (String::new(), default.to_owned()),
-                Some(Asker::Rule(index)) => leg.leg.rules.get(index).map_or_else(Default::default, |rule| {
+                None => (String::new(), default(line.leg.default).to_owned()),
+                Some(Asker::Rule(index)) => line.leg.rules.get(index).map_or_else(Default::default, |rule| {
                     let category = rule.category.as_ref().map(ToString::to_string);
                     let name = format!("{} {} ({})", rule.action.name(), rule.id, at(&rule.place));
                     (category.unwrap_or_default(), name)
                 }),
-                Some(Asker::Reveal(index)) => leg.leg.reveals.get(index).map_or_else(Default::default, |reveal| {
+                Some(Asker::Reveal(index)) => line.leg.reveals.get(index).map_or_else(Default::default, |reveal| {
                     (reveal.category.to_string(), format!("reveal {} ({})", reveal.id, at(&reveal.place)))
                 }),
             };
@@ -294,6 +297,14 @@ fn table(leg: &CompiledLeg, lines: &[Line]) -> String {
     shown
 }
 
+fn default(otherwise: Otherwise) -> &'static str {
+    match otherwise {
+        Otherwise::Keep => "(default: keep)",
+        Otherwise::Drop => "(default: drop)",
+        Otherwise::Refuse => "(default: refuse)",
+    }
+}
+
 /// A long value's beginning.
 fn short(text: &str) -> String {
     let mut shown: String = text.chars().take(60).collect();
@@ -303,58 +314,53 @@ fn short(text: &str) -> String {
     shown
 }
 
-/// What rules make of values, with placeholders where keys would be needed.
-struct Placeholders<'l> {
-    leg: &'l CompiledLeg,
-    today: jiff::civil::Date,
-}
-
-impl Judge for Placeholders<'_> {
-    fn judge(&mut self, leaf: Leaf<'_>, out: &mut Vec<u8>) -> Judgement {
-        let action = match self.leg.asker(leaf.selection) {
-            Some(Asker::Rule(index)) => self.leg.leg.rules.get(index).map(|rule| &rule.action),
-            Some(Asker::Reveal(index)) => {
-                let category = self.leg.leg.reveals.get(index).map(|reveal| reveal.category.as_str());
-                return put(&format!("<revealed:{}>", category.unwrap_or_default()), out);
-            }
-            None => None,
-        };
-        let Some(action) = action else { return Judgement::Refuse };
-        let value = match leaf.kind {
-            Kind::String => text::unescape(leaf.raw),
-            Kind::Number | Kind::True | Kind::False => String::from_utf8_lossy(leaf.raw),
-        };
-        let boolean = matches!(leaf.kind, Kind::True | Kind::False);
-        match action {
-            Action::Encrypt { .. } => put("<encrypted>", out),
-            // Whatever is done to a boolean, it can be guessed: so it goes.
-            Action::Mask(_) | Action::Generalize(_) | Action::Tokenize(_) | Action::Pseudonymize if boolean => {
-                Judgement::Drop
-            }
-            Action::Pseudonymize => put("<pseudonym>", out),
-            Action::Tokenize(Shape::Opaque) => put("<token>", out),
-            Action::Tokenize(Shape::Email) => put("<token:email>", out),
-            Action::Tokenize(Shape::Digits) => {
-                let digits = value.len() >= 6 && value.bytes().all(|byte| byte.is_ascii_digit());
-                if digits { put("<token:digits>", out) } else { Judgement::Drop }
-            }
-            Action::Mask(mask) => {
-                let mut masked = String::new();
-                Masker(*mask).mask(&value, &mut masked);
-                put(&masked, out)
-            }
-            Action::Generalize(to) => {
-                let mut coarse = String::new();
-                match Generalizer(*to).generalize(&value, self.today, &mut coarse) {
-                    Generalized::Unfit => Judgement::Drop,
-                    Generalized::Number if leaf.kind == Kind::Number => {
-                        out.extend_from_slice(coarse.as_bytes());
-                        Judgement::Put
-                    }
-                    Generalized::Number | Generalized::Text => put(&coarse, out),
+/// What a rule makes of a value, with a placeholder where a key would be needed.
+fn placeholder(leg: &CompiledLeg, today: jiff::civil::Date, leaf: &Leaf<'_>, out: &mut Vec<u8>) -> Judgement {
+    let action = match leg.asker(leaf.selection) {
+        Some(Asker::Rule(index)) => leg.leg.rules.get(index).map(|rule| &rule.action),
+        Some(Asker::Reveal(index)) => {
+            let category = leg.leg.reveals.get(index).map(|reveal| reveal.category.as_str());
+            return put(&format!("<revealed:{}>", category.unwrap_or_default()), out);
+        }
+        None => None,
+    };
+    let Some(action) = action else { return Judgement::Refuse };
+    let value = match leaf.kind {
+        Kind::String => text::unescape(leaf.raw),
+        Kind::Number | Kind::True | Kind::False => String::from_utf8_lossy(leaf.raw),
+    };
+    let boolean = matches!(leaf.kind, Kind::True | Kind::False);
+    match action {
+        Action::Encrypt { .. } => put("<encrypted>", out),
+        // Whatever is done to a boolean, it can be guessed: so it goes.
+        Action::Mask(_) | Action::Generalize(_) | Action::Tokenize(_) | Action::Pseudonymize if boolean => {
+            Judgement::Drop
+        }
+        Action::Pseudonymize => put("<pseudonym>", out),
+        Action::Tokenize(Shape::Opaque) => put("<token>", out),
+        Action::Tokenize(Shape::Email) => put("<token:email>", out),
+        Action::Tokenize(Shape::Digits) => {
+            let digits = value.len() >= 6 && value.bytes().all(|byte| byte.is_ascii_digit());
+            if digits { put("<token:digits>", out) } else { Judgement::Drop }
+        }
+        Action::Mask(mask) => {
+            let mut masked = String::new();
+            Masker(*mask).mask(&value, &mut masked);
+            put(&masked, out)
+        }
+        Action::Generalize(to) => {
+            let mut coarse = String::new();
+            match Generalizer(*to).generalize(&value, today, &mut coarse) {
+                Generalized::Unfit => Judgement::Drop,
+                Generalized::Number if leaf.kind == Kind::Number => {
+                    out.extend_from_slice(coarse.as_bytes());
+                    Judgement::Put
                 }
+                Generalized::Number | Generalized::Text => put(&coarse, out),
             }
-            Action::Keep { .. } | Action::Replace { .. } | Action::Null | Action::Drop => Judgement::Refuse,
+        }
+        Action::Keep { .. } | Action::Inside(_) | Action::Replace { .. } | Action::Null | Action::Drop => {
+            Judgement::Refuse
         }
     }
 }

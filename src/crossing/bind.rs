@@ -9,14 +9,15 @@ use std::sync::Arc;
 
 use crate::clock::Time;
 use crate::ids::{self, DomainId, RuleId, Shape};
-use crate::json::text;
+use crate::json::{patch, text};
 use crate::keys;
 use crate::policy::compile::{Asker, CompiledLeg};
-use crate::policy::rule::{Action, Locator, Plain, Rule};
+use crate::policy::rule::{Action, Locator, Plain};
 use crate::vault::token::{Issued, Opened, Value};
 use crate::vault::{Opener, Pseudonymizer, Recipient, Sealer, Vault};
 
 use super::head::Beside;
+use super::inside::{Hand, Opening};
 use super::transform::{Generalized, Generalizer, Masker};
 
 /// One leg, ready for traffic.
@@ -32,9 +33,28 @@ pub struct BoundLeg {
     pub reveals: Vec<Transformer>,
     /// What happens beside the body.
     pub beside: Beside,
-    /// Indices of the rules with `must` and a path: those that a body has to match. Where there is one, the body is atomic as
-    /// a whole.
-    pub musts: Vec<usize>,
+    /// The rules with `must` and a path: those that a body has to match. Where there is one, the body is atomic as a whole.
+    pub musts: Vec<Must>,
+}
+
+/// A rule that a body has to match.
+#[derive(Clone, Debug)]
+pub struct Must {
+    /// Its name.
+    pub rule: RuleId,
+    /// What has to match.
+    pub what: Wanted,
+}
+
+/// What has to match in a body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// This selection of the leg's program.
+    Selection(usize),
+    /// In the strings that the opening of this number opens, this selection.
+    Inside(usize, usize),
+    /// The place of this rule, outside of documents.
+    Rule(usize),
 }
 
 /// Gives the bytes of a file that a policy names, or says why not.
@@ -68,34 +88,7 @@ impl BoundLeg {
         vault: &Vault,
         read: ReadFile<'_>,
     ) -> Result<Self, BindError> {
-        let mut rules = Vec::with_capacity(compiled.leg.rules.len());
-        for rule in &compiled.leg.rules {
-            let category = rule.category.as_ref();
-            rules.push(match &rule.action {
-                Action::Keep { .. } => Transformer::Keep,
-                Action::Drop | Action::Null => Transformer::Remove,
-                Action::Replace { with } => Transformer::Replace(constant_text(with)),
-                Action::Mask(mask) => Transformer::Mask(Masker(*mask)),
-                Action::Generalize(to) => Transformer::Generalize(Generalizer(*to)),
-                Action::Tokenize(shape) => Transformer::Tokenize(vault.sealer(domain, category, *shape)?, *shape),
-                Action::Pseudonymize => Transformer::Pseudonymize(vault.pseudonymizer(domain, category)?),
-                Action::Encrypt { to } => {
-                    let wrong = |message| BindError::Recipient { path: to.display().to_string(), message };
-                    let bytes = read(to).map_err(wrong)?;
-                    let jwk = std::str::from_utf8(&bytes).map_err(|_| wrong("not UTF-8".to_owned()))?;
-                    Transformer::Encrypt(Recipient::from_jwk(jwk).map_err(wrong)?)
-                }
-            });
-        }
-        let mut reveals = Vec::with_capacity(compiled.leg.reveals.len());
-        for reveal in &compiled.leg.reveals {
-            let opener = vault.opener(domain, &reveal.category, reveal.shape)?;
-            reveals.push(Transformer::Reveal(opener, reveal.plain));
-        }
-        let beside = Beside::new(&compiled);
-        let wanted = |rule: &Rule| rule.must && matches!(rule.locator, Locator::Path(_) | Locator::Form(_));
-        let musts = compiled.leg.rules.iter().enumerate().filter(|(_, rule)| wanted(rule)).map(|(index, _)| index);
-        Ok(Self { musts: musts.collect(), compiled, side, rules, reveals, beside })
+        Binder { side, domain, vault, read, slots: 0 }.bind(compiled, None)
     }
 
     /// What an asker does.
@@ -115,6 +108,76 @@ impl BoundLeg {
     }
 }
 
+/// Binds a leg, and the rules inside its strings.
+struct Binder<'a> {
+    side: ids::Leg,
+    domain: &'a DomainId,
+    vault: &'a Vault,
+    read: ReadFile<'a>,
+    /// Openings so far.
+    slots: usize,
+}
+
+impl Binder<'_> {
+    /// `slot`: the number of the opening whose rules these are.
+    fn bind(&mut self, mut compiled: CompiledLeg, slot: Option<usize>) -> Result<BoundLeg, BindError> {
+        let (domain, vault) = (self.domain, self.vault);
+        let mut inside = std::mem::take(&mut compiled.inside);
+        let mut musts = Vec::new();
+        let selected = compiled.askers.iter().enumerate().filter_map(|(selection, asker)| match asker {
+            Asker::Rule(index) => {
+                Some((*index, slot.map_or(Wanted::Selection(selection), |slot| Wanted::Inside(slot, selection))))
+            }
+            Asker::Reveal(_) => None,
+        });
+        let in_form =
+            |index: &usize| compiled.leg.rules.get(*index).is_some_and(|rule| matches!(rule.locator, Locator::Form(_)));
+        let formed = (0..compiled.leg.rules.len()).filter(in_form).map(|index| (index, Wanted::Rule(index)));
+        for (index, what) in selected.chain(formed) {
+            if let Some(rule) = compiled.leg.rules.get(index).filter(|rule| rule.must) {
+                musts.push(Must { rule: rule.id.clone(), what });
+            }
+        }
+        let mut rules = Vec::with_capacity(compiled.leg.rules.len());
+        for (index, rule) in compiled.leg.rules.iter().enumerate() {
+            let category = rule.category.as_ref();
+            rules.push(match &rule.action {
+                Action::Keep { .. } => Transformer::Keep,
+                Action::Drop | Action::Null => Transformer::Remove,
+                Action::Replace { with } => Transformer::Replace(constant_text(with)),
+                Action::Inside(opened) => match inside.remove(&index) {
+                    Some(inner) => {
+                        let (number, codings) = (self.slots, opened.codings.clone());
+                        self.slots += 1;
+                        let leg = Box::new(self.bind(inner, Some(number))?);
+                        musts.extend(leg.musts.iter().cloned());
+                        Transformer::Inside(Opening { codings, leg, rule: rule.id.clone(), slot: number })
+                    }
+                    // Compiling makes one for each; without it nothing is known of what is in there.
+                    None => Transformer::Remove,
+                },
+                Action::Mask(mask) => Transformer::Mask(Masker(*mask)),
+                Action::Generalize(to) => Transformer::Generalize(Generalizer(*to)),
+                Action::Tokenize(shape) => Transformer::Tokenize(vault.sealer(domain, category, *shape)?, *shape),
+                Action::Pseudonymize => Transformer::Pseudonymize(vault.pseudonymizer(domain, category)?),
+                Action::Encrypt { to } => {
+                    let wrong = |message| BindError::Recipient { path: to.display().to_string(), message };
+                    let bytes = (self.read)(to).map_err(wrong)?;
+                    let jwk = std::str::from_utf8(&bytes).map_err(|_| wrong("not UTF-8".to_owned()))?;
+                    Transformer::Encrypt(Recipient::from_jwk(jwk).map_err(wrong)?)
+                }
+            });
+        }
+        let mut reveals = Vec::with_capacity(compiled.leg.reveals.len());
+        for reveal in &compiled.leg.reveals {
+            let opener = vault.opener(domain, &reveal.category, reveal.shape)?;
+            reveals.push(Transformer::Reveal(opener, reveal.plain));
+        }
+        let beside = Beside::new(&compiled);
+        Ok(BoundLeg { musts, compiled, side: self.side, rules, reveals, beside })
+    }
+}
+
 /// An action with its keys.
 #[derive(Debug)]
 pub enum Transformer {
@@ -124,6 +187,8 @@ pub enum Transformer {
     Remove,
     /// `replace`: in a body the engine does it alone; the text is for what stands beside it.
     Replace(String),
+    /// `inside`
+    Inside(Opening),
     /// `mask`
     Mask(Masker),
     /// `generalize`
@@ -172,17 +237,17 @@ pub(super) enum Applied {
 }
 
 impl Transformer {
-    /// Runs the action on one value and appends what results to `out`; `scratch` is room to work in.
-    pub(super) fn apply(&self, input: Input<'_>, now: Time, scratch: &mut String, out: &mut Vec<u8>) -> Applied {
+    /// Runs the action on one value and appends what results to `out`.
+    pub(super) fn apply(&self, input: Input<'_>, hand: &mut Hand, out: &mut Vec<u8>) -> Applied {
         let mark = out.len();
-        let applied = self.try_apply(input, now, scratch, out);
+        let applied = self.try_apply(input, hand, out);
         if !matches!(applied, Applied::Text | Applied::Number) {
             out.truncate(mark);
         }
         applied
     }
 
-    fn try_apply(&self, input: Input<'_>, now: Time, scratch: &mut String, out: &mut Vec<u8>) -> Applied {
+    fn try_apply(&self, input: Input<'_>, hand: &mut Hand, out: &mut Vec<u8>) -> Applied {
         let spelt = match input {
             Input::Text(text, _) | Input::Number(text) | Input::Boolean(text) => text,
         };
@@ -200,21 +265,22 @@ impl Transformer {
             {
                 Applied::Unfit
             }
+            Self::Inside(opening) => open(opening, input, hand, out),
             Self::Mask(masker) => {
-                scratch.clear();
-                masker.mask(spelt, scratch);
-                out.extend_from_slice(scratch.as_bytes());
+                hand.scratch.clear();
+                masker.mask(spelt, &mut hand.scratch);
+                out.extend_from_slice(hand.scratch.as_bytes());
                 Applied::Text
             }
             Self::Generalize(generalizer) => {
-                scratch.clear();
-                let Some(today) = date(now) else { return Applied::Refuse { foreign: false } };
-                let applied = match generalizer.generalize(spelt, today, scratch) {
+                hand.scratch.clear();
+                let Some(today) = date(hand.now) else { return Applied::Refuse { foreign: false } };
+                let applied = match generalizer.generalize(spelt, today, &mut hand.scratch) {
                     Generalized::Number if matches!(input, Input::Number(_)) => Applied::Number,
                     Generalized::Number | Generalized::Text => Applied::Text,
                     Generalized::Unfit => Applied::Unfit,
                 };
-                out.extend_from_slice(scratch.as_bytes());
+                out.extend_from_slice(hand.scratch.as_bytes());
                 applied
             }
             Self::Tokenize(sealer, shape) => tokenize(sealer, *shape, input, out),
@@ -245,6 +311,16 @@ impl Transformer {
             }
             Self::Reveal(opener, plain) => reveal(opener, *plain, input, spelt, out),
         }
+    }
+}
+
+/// A text beside the body; in a body the patches go to the engine as they are.
+fn open(opening: &Opening, input: Input<'_>, hand: &mut Hand, out: &mut Vec<u8>) -> Applied {
+    let Input::Text(text, _) = input else { return Applied::Refuse { foreign: false } };
+    match opening.cross(text, hand) {
+        Some(patches) if patches.is_empty() => Applied::Pass,
+        Some(patches) if patch::apply(text.as_bytes(), &patches, out).is_some() => Applied::Text,
+        _ => Applied::Refuse { foreign: false },
     }
 }
 

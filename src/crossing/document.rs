@@ -10,8 +10,7 @@ use crate::json::{Fault, FaultKind};
 use crate::policy::compile::Asker;
 use crate::verdict::Refusal;
 
-use super::Bench;
-use super::bind::BoundLeg;
+use super::{Bench, inside};
 
 /// See the module.
 pub(super) struct Document {
@@ -26,18 +25,19 @@ impl Document {
     /// Scans, plans, resolves, splices the next bytes.
     pub(super) fn feed(&mut self, bytes: &[u8], bench: &mut Bench<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
         let fed = self.rewriter.feed(bytes, bench);
-        self.settle(fed, bench.leg, out)
+        self.settle(fed, bench, out)
     }
 
     /// The document ends here.
     pub(super) fn finish(&mut self, bench: &mut Bench<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
         let finished = self.rewriter.finish(bench);
-        self.settle(finished, bench.leg, out)
+        self.settle(finished, bench, out)
     }
 
     /// Makes it ready for the next document. Counts go on.
-    pub(super) fn restart(&mut self) {
+    pub(super) fn restart(&mut self, bench: &mut Bench<'_>) {
         self.rewriter.restart();
+        bench.hand.restart();
     }
 
     /// How often each selection decided.
@@ -51,7 +51,7 @@ impl Document {
     }
 
     /// Splices what was planned, or says why not.
-    fn settle(&mut self, planned: Result<(), Fault>, leg: &BoundLeg, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    fn settle(&mut self, planned: Result<(), Fault>, bench: &mut Bench<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
         // Sealed tokens are computed where they are judged, so that no edit is left for later. The stored vault will resolve
         // its batch here; until then an edit that waits is a mismatch, and a mismatch refuses.
         let spliced = match planned {
@@ -59,6 +59,11 @@ impl Document {
             Err(fault) => Err(Some(fault)),
         };
         let Err(fault) = spliced else { return Ok(()) };
+        if let (Some(fault), Some(mut cause)) = (&fault, bench.hand.cause.take()) {
+            inside::within(&mut cause, fault);
+            return Err(cause);
+        }
+        let leg = bench.leg;
         let asker = self.rewriter.failed().and_then(|selection| leg.compiled.askers.get(selection)).copied();
         let rule = asker.and_then(|asker| leg.rule_id(asker)).cloned();
         let leg = leg.side;

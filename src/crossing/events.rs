@@ -136,7 +136,7 @@ impl Events {
         if blank || bench.leg.compiled.leg.literals.iter().any(literal) {
             return Ok(Data::Same);
         }
-        self.document.restart();
+        self.document.restart(bench);
         let fed = self.document.feed(&self.data, bench, &mut self.made);
         let done = fed.and_then(|()| self.document.finish(bench, &mut self.made));
         done.map_err(|refusal| self.located(refusal))?;

@@ -11,7 +11,7 @@ use crate::json::text;
 use crate::policy::rule::Locator;
 use crate::verdict::Refusal;
 
-use super::bind::BoundLeg;
+use super::bind::{BoundLeg, Wanted};
 use super::head::Pick;
 use super::place::Crossed;
 use super::{Bench, Out, malformed};
@@ -74,7 +74,11 @@ impl Form {
             let Some(step) = step else { break };
             self.step(step, bench, &mut out.bytes)?;
         }
-        bench.must(|rule| self.seen.contains(&rule))?;
+        bench.must(|must| match must.what {
+            Wanted::Rule(rule) => self.seen.contains(&rule),
+            Wanted::Inside(slot, selection) => bench.hand.matched(slot, selection) > 0,
+            Wanted::Selection(_) => false,
+        })?;
         out.release();
         Ok(())
     }
@@ -163,14 +167,15 @@ impl Form {
 /// Marks the rules that have to match and look for this name.
 fn see(leg: &BoundLeg, name: &str, seen: &mut Vec<usize>) {
     let folded = leg.compiled.leg.default == Otherwise::Keep;
-    for index in &leg.musts {
-        let rule = leg.compiled.leg.rules.get(*index);
+    for must in &leg.musts {
+        let Wanted::Rule(index) = must.what else { continue };
+        let rule = leg.compiled.leg.rules.get(index);
         let looks = rule.is_some_and(|rule| match &rule.locator {
             Locator::Form(wanted) => wanted == name || (folded && text::fold(wanted) == text::fold(name)),
             _ => false,
         });
-        if looks && !seen.contains(index) {
-            seen.push(*index);
+        if looks && !seen.contains(&index) {
+            seen.push(index);
         }
     }
 }

@@ -19,7 +19,8 @@ use crate::policy::rule::Locator;
 use crate::policy::{self, clash};
 use crate::verdict::Refusal;
 
-use super::bind::{Applied, BoundLeg, Input};
+use super::bind::{Applied, BoundLeg, Input, Transformer};
+use super::inside::{self, Hand};
 use super::{Tally, add};
 
 /// What stands beside a body and may leave.
@@ -232,8 +233,7 @@ pub fn never(name: &HeaderName) -> bool {
 /// Runs what stands beside one body through its leg's rules.
 pub struct HeadCrossing<'a> {
     leg: &'a BoundLeg,
-    now: Time,
-    scratch: String,
+    hand: Hand,
     value: Vec<u8>,
     released: ReleasedHead,
 }
@@ -252,7 +252,7 @@ impl<'a> HeadCrossing<'a> {
     /// For one head.
     #[must_use]
     pub fn new(leg: &'a BoundLeg, now: Time) -> Self {
-        Self { leg, now, scratch: String::new(), value: Vec::new(), released: ReleasedHead::default() }
+        Self { leg, hand: Hand::new(now), value: Vec::new(), released: ReleasedHead::default() }
     }
 
     /// Writes the path anew from its template. `discloses`: every capture needs a rule.
@@ -369,14 +369,15 @@ impl<'a> HeadCrossing<'a> {
     /// Tokens that came up where they are not turned back, so far: a refusal does not make them less of an alarm.
     #[must_use]
     pub fn foreign(&self) -> u64 {
-        self.released.foreign
+        self.released.foreign + self.hand.foreign
     }
 
     /// Everything has been looked at.
     ///
     /// # Errors
     /// A rule with `must` that matched nothing.
-    pub fn finish(self) -> Result<ReleasedHead, Refusal> {
+    pub fn finish(mut self) -> Result<ReleasedHead, Refusal> {
+        self.settle();
         for index in &self.leg.beside.musts {
             let Some(rule) = self.leg.rule_id(Asker::Rule(*index)) else { continue };
             if !self.released.tally.iter().any(|(id, _)| id == rule) {
@@ -388,8 +389,20 @@ impl<'a> HeadCrossing<'a> {
 
     /// As [`HeadCrossing::finish`], where the message is only the head of another one (`HEAD`): it may lack what a rule asks for.
     #[must_use]
-    pub fn finish_unread(self) -> ReleasedHead {
+    pub fn finish_unread(mut self) -> ReleasedHead {
+        self.settle();
         self.released
+    }
+
+    /// Adds what was counted inside strings.
+    fn settle(&mut self) {
+        for transformer in &self.leg.rules {
+            if let Transformer::Inside(opening) = transformer {
+                inside::opened(opening, &self.hand, &mut self.released.tally);
+            }
+        }
+        self.released.unfit += self.hand.unfit;
+        self.released.foreign += std::mem::take(&mut self.hand.foreign);
     }
 
     /// Runs one text through the rule of its place.
@@ -404,7 +417,7 @@ impl<'a> HeadCrossing<'a> {
         };
         add(&mut self.released.tally, rule, 1);
         self.value.clear();
-        Ok(match transformer.apply(Input::Text(text, None), self.now, &mut self.scratch, &mut self.value) {
+        Ok(match transformer.apply(Input::Text(text, None), &mut self.hand, &mut self.value) {
             Applied::Text | Applied::Number => Crossed::New,
             Applied::Pass => Crossed::Same,
             Applied::Remove => Crossed::Gone,
@@ -475,8 +488,11 @@ impl<'a> HeadCrossing<'a> {
         })
     }
 
-    fn failed(&self, pick: Option<Pick>) -> Refusal {
+    fn failed(&mut self, pick: Option<Pick>) -> Refusal {
         let leg = self.leg.side;
+        if let Some(cause) = self.hand.cause.take() {
+            return cause;
+        }
         match pick {
             Some(Pick::One(asker)) => match (asker, self.leg.rule_id(asker).cloned()) {
                 (Asker::Reveal(_), Some(rule)) => Refusal::TokenNotAccepted { leg, rule },

@@ -11,6 +11,7 @@ mod document;
 mod events;
 mod form;
 pub mod head;
+pub mod inside;
 mod place;
 mod records;
 pub mod transform;
@@ -22,15 +23,16 @@ use bytes::Bytes;
 use crate::clock::Time;
 use crate::frames;
 use crate::ids::{Leg, RuleId};
+use crate::json::patch::{self, Patch};
 use crate::json::text;
 use crate::json::window::{Judge, Judgement, Kind, Leaf};
-use crate::policy::compile::Asker;
 use crate::policy::rule::BodyKind;
 use crate::verdict::Refusal;
-use bind::{Applied, BoundLeg, Input};
+use bind::{Applied, BoundLeg, Input, Must, Transformer, Wanted};
 use document::Document;
 use events::Events;
 use form::Form;
+use inside::{Hand, Opening};
 use records::Records;
 
 /// Bytes of a body that may leave.
@@ -113,26 +115,19 @@ impl Out {
     }
 }
 
-/// What transforming needs besides the leg.
-struct Hand {
-    now: Time,
-    scratch: String,
-    /// Of rules that look outside of documents.
-    tally: Tally,
-    unfit: u64,
-    foreign: u64,
-}
-
+/// Judges the leaves of one document.
 struct Bench<'a> {
     leg: &'a BoundLeg,
     hand: &'a mut Hand,
+    /// What changes in the leaf that was judged last.
+    patches: Vec<Patch>,
 }
 
 impl Crossing {
     /// For one body. `now` is for ages from dates of birth.
     #[must_use]
     pub fn new(leg: Arc<BoundLeg>, now: Time) -> Self {
-        let hand = Hand { now, scratch: String::new(), tally: Vec::new(), unfit: 0, foreign: 0 };
+        let hand = Hand::new(now);
         Self { leg, body: None, hand, out: Out::default(), bytes_in: 0, bytes_out: 0, failed: false }
     }
 
@@ -149,7 +144,7 @@ impl Crossing {
         }
         self.bytes_in = self.bytes_in.saturating_add(chunk.len() as u64);
         let body = self.body.get_or_insert_with(|| Box::new(Body::new(&self.leg)));
-        let mut bench = Bench { leg: &self.leg, hand: &mut self.hand };
+        let mut bench = Bench::new(&self.leg, &mut self.hand);
         let fed = body.feed(chunk, &mut bench, &mut self.out);
         self.settle(fed)
     }
@@ -162,7 +157,7 @@ impl Crossing {
         if self.failed {
             return Err(self.spent());
         }
-        let mut bench = Bench { leg: &self.leg, hand: &mut self.hand };
+        let mut bench = Bench::new(&self.leg, &mut self.hand);
         let finished = match &mut self.body {
             Some(body) => body.finish(&mut bench, &mut self.out),
             // Of a stream each record must match; there is none.
@@ -185,18 +180,20 @@ impl Crossing {
     /// How often each rule decided.
     #[must_use]
     pub fn tally(&self) -> Tally {
-        let Some(document) = self.body.as_ref().and_then(|body| body.document()) else {
-            return self.hand.tally.clone();
-        };
-        // One selection asks for each rule, so that no rule comes twice.
-        let decided = document.counts().iter().filter(|count| **count > 0).count();
-        let mut tally = Tally::with_capacity(decided + self.hand.tally.len());
-        for (asker, count) in self.leg.compiled.askers.iter().zip(document.counts()) {
-            if let (1.., Some(id)) = (*count, self.leg.rule_id(*asker)) {
-                tally.push((id.clone(), *count));
+        let beside = self.leg.compiled.beside.iter().filter_map(|asker| self.leg.transformer(*asker));
+        let mut tally = self.hand.tally.clone();
+        if let Some(document) = self.body.as_ref().and_then(|body| body.document()) {
+            let outside = std::mem::take(&mut tally);
+            let decided = document.counts().iter().filter(|count| **count > 0).count();
+            tally.reserve_exact(decided + outside.len());
+            inside::tally(&self.leg, document.counts(), &self.hand, &mut tally);
+            tally.extend(outside);
+        }
+        for transformer in beside {
+            if let Transformer::Inside(opening) = transformer {
+                inside::opened(opening, &self.hand, &mut tally);
             }
         }
-        tally.extend_from_slice(&self.hand.tally);
         tally
     }
 
@@ -295,25 +292,47 @@ impl Body {
     }
 }
 
-impl Bench<'_> {
+impl<'a> Bench<'a> {
+    fn new(leg: &'a BoundLeg, hand: &'a mut Hand) -> Self {
+        Self { leg, hand, patches: Vec::new() }
+    }
+
+    /// Opens a string.
+    fn open(&mut self, opening: &Opening, leaf: &Leaf<'_>) -> Judgement {
+        if leaf.kind != Kind::String {
+            let rule = Some(opening.rule.clone());
+            self.hand.cause = Some(Refusal::RuleFailed { leg: self.leg.side, rule });
+            return Judgement::Refuse;
+        }
+        let patches = opening.cross(&text::unescape(leaf.raw), self.hand);
+        match patches.and_then(|patches| patch::respell(leaf.raw, &patches)) {
+            Some(patches) if patches.is_empty() => Judgement::Pass,
+            Some(patches) => {
+                self.patches = patches;
+                Judgement::Patch
+            }
+            None => Judgement::Refuse,
+        }
+    }
+
     /// Every rule that must match has matched in this document.
     fn must_match(&self, document: Option<&Document>) -> Result<(), Refusal> {
-        let matched = |rule: &usize| {
-            let Some(document) = document else { return false };
-            let askers = self.leg.compiled.askers.iter().zip(document.matched());
-            askers.filter(|(asker, _)| **asker == Asker::Rule(*rule)).any(|(_, count)| *count > 0)
+        let matched = |must: &Must| match (must.what, document) {
+            (Wanted::Inside(slot, selection), _) => self.hand.matched(slot, selection) > 0,
+            (Wanted::Selection(selection), Some(document)) => {
+                document.matched().get(selection).is_some_and(|count| *count > 0)
+            }
+            (Wanted::Selection(_), None) | (Wanted::Rule(_), _) => false,
         };
-        self.must(|rule| matched(&rule))
+        self.must(matched)
     }
 
     /// Every rule that must match has.
-    fn must(&self, matched: impl Fn(usize) -> bool) -> Result<(), Refusal> {
-        let Some(rule) = self.leg.musts.iter().find(|rule| !matched(**rule)) else { return Ok(()) };
-        let leg = self.leg.side;
-        Err(match self.leg.rule_id(Asker::Rule(*rule)).cloned() {
-            Some(rule) => Refusal::RuleUnmatched { leg, rule },
-            None => Refusal::RuleFailed { leg, rule: None },
-        })
+    fn must(&self, matched: impl Fn(&Must) -> bool) -> Result<(), Refusal> {
+        match self.leg.musts.iter().find(|must| !matched(must)) {
+            Some(must) => Err(Refusal::RuleUnmatched { leg: self.leg.side, rule: must.rule.clone() }),
+            None => Ok(()),
+        }
     }
 }
 
@@ -340,6 +359,9 @@ impl Judge for Bench<'_> {
     fn judge(&mut self, leaf: Leaf<'_>, out: &mut Vec<u8>) -> Judgement {
         let asker = self.leg.compiled.askers.get(leaf.selection);
         let Some(transformer) = asker.and_then(|asker| self.leg.transformer(*asker)) else { return Judgement::Refuse };
+        if let Transformer::Inside(opening) = transformer {
+            return self.open(opening, &leaf);
+        }
         // The opening quote goes first, so that a text can be written behind it in place.
         let start = out.len();
         out.push(b'"');
@@ -347,14 +369,10 @@ impl Judge for Bench<'_> {
             (Kind::String, _) => {
                 let value = text::unescape(leaf.raw);
                 let input = Input::Text(&value, Some(leaf.raw));
-                transformer.apply(input, self.hand.now, &mut self.hand.scratch, out)
+                transformer.apply(input, self.hand, out)
             }
-            (Kind::Number, Ok(raw)) => {
-                transformer.apply(Input::Number(raw), self.hand.now, &mut self.hand.scratch, out)
-            }
-            (Kind::True | Kind::False, Ok(raw)) => {
-                transformer.apply(Input::Boolean(raw), self.hand.now, &mut self.hand.scratch, out)
-            }
+            (Kind::Number, Ok(raw)) => transformer.apply(Input::Number(raw), self.hand, out),
+            (Kind::True | Kind::False, Ok(raw)) => transformer.apply(Input::Boolean(raw), self.hand, out),
             (_, Err(_)) => Applied::Refuse { foreign: false },
         };
         match applied {
@@ -385,6 +403,10 @@ impl Judge for Bench<'_> {
             }
             Applied::Text | Applied::Number => Judgement::Put,
         }
+    }
+
+    fn patches(&mut self) -> Vec<Patch> {
+        std::mem::take(&mut self.patches)
     }
 }
 

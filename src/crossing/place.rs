@@ -28,7 +28,7 @@ impl Bench<'_> {
             return Err(self.failed(None));
         };
         add(&mut self.hand.tally, rule, 1);
-        Ok(match transformer.apply(Input::Text(text, None), self.hand.now, &mut self.hand.scratch, out) {
+        Ok(match transformer.apply(Input::Text(text, None), self.hand, out) {
             Applied::Text | Applied::Number => Crossed::New,
             Applied::Pass => Crossed::Same,
             Applied::Remove => Crossed::Gone,
@@ -55,7 +55,10 @@ impl Bench<'_> {
     }
 
     /// A rule that could not be evaluated, or a token that was not accepted.
-    pub(super) fn failed(&self, asker: Option<Asker>) -> Refusal {
+    pub(super) fn failed(&mut self, asker: Option<Asker>) -> Refusal {
+        if let Some(cause) = self.hand.cause.take() {
+            return cause;
+        }
         let leg = self.leg.side;
         match (asker, asker.and_then(|asker| self.leg.rule_id(asker)).cloned()) {
             (Some(Asker::Reveal(_)), Some(rule)) => Refusal::TokenNotAccepted { leg, rule },

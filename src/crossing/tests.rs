@@ -16,6 +16,8 @@ use crate::policy::compile::{self, CompiledPolicy};
 use crate::policy::route::parse_query;
 use crate::vault::Vault;
 
+mod inside;
+
 const NOW: Time = Time(1_790_000_000_000);
 
 /// One partner's legs, bound to keys that live as long as this.

@@ -4,6 +4,7 @@
 
 use super::FaultKind;
 use super::automaton::{Program, Verb};
+use super::patch::{self, Patch};
 use super::scan::{self, Bad, Token};
 use super::skim::Skim;
 use super::trace::Line;
@@ -26,7 +27,15 @@ impl Walker {
         let mut written = std::mem::take(&mut self.tally.written);
         written.clear();
         let mut judgement = judge.judge(Leaf { selection: selection as usize, kind, raw }, &mut written);
-        if judgement == Judgement::Put && !is_json(&written) {
+        let mut patches = Vec::new();
+        if judgement == Judgement::Patch {
+            patches = judge.patches();
+            written.clear();
+            if patch::apply(raw, &patches, &mut written).is_none() {
+                judgement = Judgement::Refuse;
+            }
+        }
+        if matches!(judgement, Judgement::Put | Judgement::Patch) && !is_json(&written) {
             judgement = Judgement::Refuse;
         }
         let mut mode = Mode::Gone;
@@ -35,6 +44,15 @@ impl Walker {
                 self.tally.grow(written.len(), raw.len()).map_err(|kind| Bad { kind, at: self.value })?;
                 self.keep(plan);
                 plan.put(self.value, &written);
+                (TraceOutcome::Transformed, self.trace.is_some().then(|| written.clone()))
+            }
+            Judgement::Patch => {
+                self.keep(plan);
+                for Patch { range, put } in &patches {
+                    plan.remove(self.value + range.start..self.value + range.end);
+                    plan.put(self.value + range.end, put);
+                }
+                mode = Mode::Keep;
                 (TraceOutcome::Transformed, self.trace.is_some().then(|| written.clone()))
             }
             Judgement::Later => {

@@ -14,6 +14,7 @@ mod judge;
 mod location;
 mod names;
 mod nfa;
+pub mod patch;
 pub mod path;
 mod pending;
 mod place;

@@ -39,6 +39,13 @@ fn inner(raw: &[u8]) -> &[u8] {
     raw.strip_suffix(b"\"").unwrap_or(raw)
 }
 
+/// How long the escape at the head of `from` is, and what it stands for. `None` where there is none.
+pub(super) fn escape_lengths(from: &[u8]) -> Option<(usize, usize)> {
+    let mut value = Vec::with_capacity(4);
+    let rest = from.starts_with(b"\\").then(|| take_escape(from, &mut value))?;
+    Some((from.len() - rest.len(), value.len()))
+}
+
 /// Reads the escape at the head of `from` into `out`; gives what comes after it.
 fn take_escape<'a>(from: &'a [u8], out: &mut Vec<u8>) -> &'a [u8] {
     const REPLACEMENT: &[u8] = "\u{fffd}".as_bytes();

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use super::automaton::Program;
 use super::judge::is_json;
+use super::patch::Patch;
 use super::scan::Bad;
 use super::trace::Trace;
 use super::walk::{Input, Stage, Walker};
@@ -48,6 +49,8 @@ pub struct Leaf<'a> {
 pub enum Judgement {
     /// The bytes appended to `out` (one JSON value) take its place.
     Put,
+    /// It stays, changed where [`Judge::patches`] says.
+    Patch,
     /// It stays as it was.
     Pass,
     /// It is removed, as by `drop`.
@@ -62,6 +65,11 @@ pub enum Judgement {
 pub trait Judge {
     /// Decides one leaf.
     fn judge(&mut self, leaf: Leaf<'_>, out: &mut Vec<u8>) -> Judgement;
+
+    /// After [`Judgement::Patch`]: what changes in the leaf's spelling.
+    fn patches(&mut self) -> Vec<Patch> {
+        Vec::new()
+    }
 }
 
 /// A stretch of the window and what to put there.
@@ -279,6 +287,17 @@ impl Rewriter {
     #[must_use]
     pub fn failed(&self) -> Option<usize> {
         self.walker.tally.failed
+    }
+
+    /// Filter steps that are left.
+    #[must_use]
+    pub fn filter_steps(&self) -> u64 {
+        self.walker.tally.steps
+    }
+
+    /// Allows so many filter steps, where several documents share what one body may take.
+    pub fn limit_filter_steps(&mut self, steps: u64) {
+        self.walker.tally.steps = steps;
     }
 
     /// The lines of a traced run.

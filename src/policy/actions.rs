@@ -32,6 +32,7 @@ impl Action {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Keep { .. } => "keep",
+            Self::Inside(_) => "inside",
             Self::Mask(_) => "mask",
             Self::Generalize(_) => "generalize",
             Self::Encrypt { .. } => "encrypt",
@@ -48,14 +49,15 @@ impl Action {
     pub fn rank(&self) -> u8 {
         match self {
             Self::Keep { .. } => 0,
-            Self::Mask(_) => 2,
-            Self::Generalize(_) => 3,
-            Self::Encrypt { .. } => 4,
-            Self::Tokenize(_) => 5,
-            Self::Pseudonymize => 6,
-            Self::Replace { .. } => 7,
-            Self::Null => 8,
-            Self::Drop => 9,
+            Self::Inside(_) => 2,
+            Self::Mask(_) => 3,
+            Self::Generalize(_) => 4,
+            Self::Encrypt { .. } => 5,
+            Self::Tokenize(_) => 6,
+            Self::Pseudonymize => 7,
+            Self::Replace { .. } => 8,
+            Self::Null => 9,
+            Self::Drop => 10,
         }
     }
 }
@@ -119,7 +121,8 @@ pub fn action(report: &mut Report<'_>, rule: &Section<'_, '_>, locator: Option<&
     }
 }
 
-fn stray(report: &mut Report<'_>, rule: &Section<'_, '_>, verb: &str) {
+/// Complains of settings that belong to other actions than `verb`.
+pub fn stray(report: &mut Report<'_>, rule: &Section<'_, '_>, verb: &str) {
     for (setting, actions) in SETTINGS {
         if rule.has(setting) && !actions.contains(&verb) {
             report.error_with(

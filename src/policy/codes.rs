@@ -57,6 +57,7 @@ codes! {
     WILDCARD = "P052", "a wildcard that lets new fields leave";
     FILTER_WITHHELD = "P053", "a filter on a value that does not leave";
     DIGITS = "P054", "tokens of digits";
+    INSIDE = "P055", "a string that cannot be opened";
 
     ORACLE = "P060", "a revealed value that can be read back";
     CLEAR_WRITE = "P061", "a tokenized value that can be written in clear";

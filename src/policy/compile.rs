@@ -1,5 +1,6 @@
 //! A checked policy, ready to run: automata and action tables for each leg.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::ids::Direction;
@@ -60,6 +61,8 @@ pub struct CompiledLeg {
     pub must: bool,
     /// Bytes of one record up to which it is held until all of it has passed.
     pub unit_bytes: u64,
+    /// The rules inside strings, by index of the rule that opens them.
+    pub inside: BTreeMap<usize, Self>,
     /// Bytes of a value outside of JSON up to which it is held to be transformed.
     pub value_bytes: usize,
 }
@@ -145,9 +148,13 @@ fn compile_leg(leg: &Leg, route: &Place, limits: json::Limits, found: &mut Vec<D
     let mut askers = Vec::new();
     let mut beside = Vec::new();
     let mut settings = Settings::default();
+    let mut inside = BTreeMap::new();
     let folded = leg.default == Otherwise::Keep;
     for (index, rule) in leg.rules.iter().enumerate() {
         let asker = Asker::Rule(index);
+        if let Some(opened) = rule.inside() {
+            inside.insert(index, compile_leg(&opened.leg, route, limits, found)?);
+        }
         let Locator::Path(path) = &rule.locator else {
             beside.push(asker);
             continue;
@@ -191,8 +198,9 @@ fn compile_leg(leg: &Leg, route: &Place, limits: json::Limits, found: &mut Vec<D
         },
         BodyKind::Form | BodyKind::None | BodyKind::Opaque { .. } => None,
     };
-    let must = leg.rules.iter().any(|rule| rule.must);
-    Some(CompiledLeg { leg: Arc::new(leg.clone()), program, askers, beside, must, unit_bytes: 0, value_bytes: 0 })
+    let must = leg.deep_rules().iter().any(|deep| deep.thing.must);
+    let leg = Arc::new(leg.clone());
+    Some(CompiledLeg { leg, program, askers, beside, must, unit_bytes: 0, value_bytes: 0, inside })
 }
 
 fn verb(action: &Action) -> Verb {
@@ -201,7 +209,8 @@ fn verb(action: &Action) -> Verb {
         Action::Drop => Verb::Drop,
         Action::Null => Verb::Null,
         Action::Replace { with } => Verb::Replace(with.clone()),
-        Action::Mask(_)
+        Action::Inside(_)
+        | Action::Mask(_)
         | Action::Generalize(_)
         | Action::Encrypt { .. }
         | Action::Tokenize(_)

@@ -1,33 +1,43 @@
 //! A document in, a line per leaf out: where, by which rule, what leaves.
 //!
-//! Runs the very program that traffic runs, with a [`Judge`] that the caller brings. The lines hold values of the document: they
-//! are for the one who owns it, never for a log. Start at [`explain`].
+//! Runs the very program that traffic runs, with stand-ins for values that the caller brings. What is inside a string has lines of its
+//! own. The lines hold values of the document: they are for the one who owns it, never for a log. Start at [`explain`].
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 
 use crate::frames::events::{Events, Field, Step};
 use crate::frames::form::{self, Pairs};
 use crate::frames::lines::{Lines, Piece};
+use crate::ids::RuleId;
 use crate::json::automaton::Otherwise;
+use crate::json::patch::{self, Patch};
 use crate::json::tape::{NodeId, NodeKind, Tape};
 use crate::json::text;
-use crate::json::window::{Judge, Judgement, Kind, Leaf, Rewriter, TraceOutcome};
+use crate::json::window::{Judge, Judgement, Kind, Leaf, Rewriter, TraceLine, TraceOutcome};
 
 use super::compile::{Asker, CompiledLeg};
-use super::rule::{Action, BodyKind, Locator};
+use super::inside::coding::Coding;
+use super::inside::{Fault, Inside, rewrite};
+use super::rule::{Action, BodyKind, Leg, Locator};
 
 /// One leaf, or a container that was decided as a whole.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Line {
-    /// A normalised path (RFC 9535, section 2.7).
+    /// A normalised path (RFC 9535, section 2.7); inside a string, behind the string's and ` > `.
     pub location: String,
-    /// Who decided; `None` where the leg's default did.
+    /// The leg, or the rules inside the string.
+    pub leg: Arc<Leg>,
+    /// Who of it decided; `None` where its default did.
     pub asker: Option<Asker>,
     /// What became of it.
     pub outcome: TraceOutcome,
     /// The JSON that leaves, where something does and it is known.
     pub leaves: Option<String>,
 }
+
+/// Stands in for what keys would make of a leaf that a rule of the leg transforms. Must not answer `Later`: nobody resolves it here.
+pub type StandIn<'a> = dyn FnMut(&CompiledLeg, Leaf<'_>, &mut Vec<u8>) -> Judgement + 'a;
 
 /// What becomes of a body.
 #[derive(Debug, Default)]
@@ -38,27 +48,27 @@ pub struct Explained {
     pub refused: Option<String>,
 }
 
-/// Explains one body. `judge` must not answer `Later`: nobody resolves it here.
-pub fn explain(leg: &CompiledLeg, body: &[u8], judge: &mut dyn Judge) -> Explained {
+/// Explains one body.
+pub fn explain(leg: &CompiledLeg, body: &[u8], stand_in: &mut StandIn<'_>) -> Explained {
     let mut explained = Explained::default();
     let done = match leg.leg.body {
-        BodyKind::Form => form(leg, body, judge, &mut explained.lines),
-        BodyKind::Sse => events(leg, body, judge, &mut explained.lines),
-        BodyKind::Ndjson => records(leg, body, judge, &mut explained.lines),
-        _ => document(leg, body, judge, "", &mut explained.lines),
+        BodyKind::Form => form(leg, body, stand_in, &mut explained.lines),
+        BodyKind::Sse => events(leg, body, stand_in, &mut explained.lines),
+        BodyKind::Ndjson => records(leg, body, stand_in, &mut explained.lines),
+        _ => document(leg, body, stand_in, "", &mut explained.lines),
     };
     explained.refused = done.err();
     explained
 }
 
 /// Record by record, as traffic reads them.
-fn records(leg: &CompiledLeg, body: &[u8], judge: &mut dyn Judge, out: &mut Vec<Line>) -> Result<(), String> {
+fn records(leg: &CompiledLeg, body: &[u8], stand_in: &mut StandIn<'_>, out: &mut Vec<Line>) -> Result<(), String> {
     let (mut lines, mut input, mut number) = (Lines::default(), body, 1_u64);
     // A carriage return apart, all of a record is one piece here.
     while let Some(piece) = lines.next(&mut input).map_err(|fault| format!("{fault}, line {number}"))? {
         match piece {
             Piece::Blank(_) => {}
-            Piece::Record(record) => document(leg, record, judge, &format!("line {number}: "), out)?,
+            Piece::Record(record) => document(leg, record, stand_in, &format!("line {number}: "), out)?,
             Piece::End(_) => number += 1,
         }
     }
@@ -66,7 +76,7 @@ fn records(leg: &CompiledLeg, body: &[u8], judge: &mut dyn Judge, out: &mut Vec<
 }
 
 /// Event by event. What becomes of ids and comments is told by the rules alone.
-fn events(leg: &CompiledLeg, body: &[u8], judge: &mut dyn Judge, out: &mut Vec<Line>) -> Result<(), String> {
+fn events(leg: &CompiledLeg, body: &[u8], stand_in: &mut StandIn<'_>, out: &mut Vec<Line>) -> Result<(), String> {
     let most = usize::try_from(leg.unit_bytes).unwrap_or(usize::MAX);
     let (mut events, mut input) = (Events::new(most), body);
     let mut number = 0_u64;
@@ -88,17 +98,18 @@ fn events(leg: &CompiledLeg, body: &[u8], judge: &mut dyn Judge, out: &mut Vec<L
         );
         let literal = leg.leg.literals.contains(&data);
         if listed && !literal {
-            document(leg, data.as_bytes(), judge, &format!("event {number}: "), out)?;
+            document(leg, data.as_bytes(), stand_in, &format!("event {number}: "), out)?;
             continue;
         }
         let (outcome, leaves) = if listed { (TraceOutcome::Kept, Some(data)) } else { (TraceOutcome::Dropped, None) };
-        out.push(Line { location: format!("event {number} ({name})"), asker: None, outcome, leaves });
+        let location = format!("event {number} ({name})");
+        out.push(Line { location, leg: Arc::clone(&leg.leg), asker: None, outcome, leaves });
     }
     Ok(())
 }
 
 /// Pair by pair.
-fn form(leg: &CompiledLeg, body: &[u8], judge: &mut dyn Judge, out: &mut Vec<Line>) -> Result<(), String> {
+fn form(leg: &CompiledLeg, body: &[u8], stand_in: &mut StandIn<'_>, out: &mut Vec<Line>) -> Result<(), String> {
     let (mut pairs, mut input) = (Pairs::new(body.len()), body);
     let (mut name, mut value) = (String::new(), String::new());
     loop {
@@ -116,7 +127,8 @@ fn form(leg: &CompiledLeg, body: &[u8], judge: &mut dyn Judge, out: &mut Vec<Lin
             Some(form::Step::End) => {
                 let folded = |rule: &str| leg.leg.default == Otherwise::Keep && text::fold(rule) == text::fold(&name);
                 let is = |locator: &Locator| matches!(locator, Locator::Form(rule) if *rule == name || folded(rule));
-                out.push(place(leg, format!("form {name}"), leg.strictest(is), &value, judge)?);
+                let location = format!("form {name}");
+                place(leg, location, leg.strictest(is), &value, stand_in, out)?;
             }
         }
     }
@@ -128,9 +140,11 @@ fn place(
     location: String,
     selection: Option<usize>,
     value: &str,
-    judge: &mut dyn Judge,
-) -> Result<Line, String> {
+    stand_in: &mut StandIn<'_>,
+    out: &mut Vec<Line>,
+) -> Result<(), String> {
     let asker = selection.and_then(|selection| leg.asker(selection));
+    let mut nest = Nest { leg, stand_in, opened: VecDeque::new(), patches: Vec::new(), refused: None };
     let mut raw = Vec::new();
     text::escape(value, &mut raw);
     let action = match asker {
@@ -149,35 +163,121 @@ fn place(
         (_, selection) => {
             let mut made = Vec::new();
             let leaf = Leaf { selection: selection.unwrap_or(usize::MAX), kind: Kind::String, raw: &raw };
-            match judge.judge(leaf, &mut made) {
-                Judgement::Put => (TraceOutcome::Transformed, Some(made)),
+            let judgement = nest.judge(leaf, &mut made);
+            if judgement == Judgement::Patch && patch::apply(&raw, &nest.patches, &mut made).is_none() {
+                return Err(Fault::Plan.to_string());
+            }
+            match judgement {
+                Judgement::Put | Judgement::Patch => (TraceOutcome::Transformed, Some(made)),
                 Judgement::Pass => (TraceOutcome::Kept, Some(raw)),
                 Judgement::Drop | Judgement::Later => (TraceOutcome::Dropped, None),
-                Judgement::Refuse => return Err(format!("a value that a rule cannot be applied to at {location}")),
+                Judgement::Refuse => {
+                    let why = nest.refused.unwrap_or_else(|| "a value that a rule cannot be applied to".to_owned());
+                    return Err(format!("{why} at {location}"));
+                }
             }
         }
     };
     let leaves = leaves.map(|json| String::from_utf8_lossy(&json).into_owned());
-    Ok(Line { location, asker, outcome, leaves })
+    let inner = nest.opened.into_iter().flatten();
+    let inner = inner.map(|inner| Line { location: format!("{location} > {}", inner.location), ..inner });
+    let inner: Vec<Line> = inner.collect();
+    out.push(Line { location, leg: Arc::clone(&leg.leg), asker, outcome, leaves });
+    out.extend(inner);
+    Ok(())
 }
 
 /// One document. `head` goes before every location.
 fn document(
     leg: &CompiledLeg,
     document: &[u8],
-    judge: &mut dyn Judge,
+    stand_in: &mut StandIn<'_>,
     head: &str,
     out: &mut Vec<Line>,
 ) -> Result<(), String> {
     let Some(program) = &leg.program else { return Ok(()) };
-    let mut rewriter = Rewriter::traced(program.clone());
-    let mut sink = Vec::new();
-    rewriter.feed(document, judge).map_err(|fault| format!("{head}{fault}"))?;
-    let _ = rewriter.splice(std::iter::empty(), &mut sink);
-    rewriter.finish(judge).map_err(|fault| format!("{head}{fault}"))?;
-    let _ = rewriter.splice(std::iter::empty(), &mut sink);
+    let mut rewriter = Rewriter::traced(Arc::clone(program));
+    let mut nest = Nest { leg, stand_in, opened: VecDeque::new(), patches: Vec::new(), refused: None };
+    let run = rewriter.feed(document, &mut nest).and_then(|()| rewriter.finish(&mut nest));
+    let Nest { opened, refused, .. } = nest;
+    run.map_err(|fault| format!("{head}{}", refused.unwrap_or_else(|| fault.to_string())))?;
+    tell(leg, document, rewriter.take_trace(), opened, head, out);
+    Ok(())
+}
+
+/// Runs what is inside strings, and leaves other leaves to the stand-in.
+struct Nest<'a, 's> {
+    leg: &'a CompiledLeg,
+    stand_in: &'a mut StandIn<'s>,
+    /// The lines of each string that was opened, in order.
+    opened: VecDeque<Vec<Line>>,
+    patches: Vec<Patch>,
+    refused: Option<String>,
+}
+
+impl Nest<'_, '_> {
+    fn open(&mut self, codings: &[Coding], leg: &CompiledLeg, leaf: &Leaf<'_>) -> Result<Vec<Patch>, String> {
+        let program = leg.program.as_ref().filter(|_| leaf.kind == Kind::String).ok_or("it is no string")?;
+        let value = text::unescape(leaf.raw);
+        if value.is_empty() {
+            self.opened.push_back(Vec::new());
+            return Ok(Vec::new());
+        }
+        let mut rewriter = Rewriter::traced(Arc::clone(program));
+        let opened = VecDeque::new();
+        let mut nest = Nest { leg, stand_in: &mut *self.stand_in, opened, patches: Vec::new(), refused: None };
+        let patches = rewrite(codings, &value, &mut rewriter, &mut nest);
+        let Nest { opened, refused, .. } = nest;
+        let patches = patches.map_err(|fault| refused.unwrap_or_else(|| fault.to_string()))?;
+        let document = super::inside::unwrap(codings, &value).unwrap_or_default();
+        let mut lines = Vec::new();
+        tell(leg, &document, rewriter.take_trace(), opened, "", &mut lines);
+        self.opened.push_back(lines);
+        patch::respell(leaf.raw, &patches).ok_or_else(|| Fault::Plan.to_string())
+    }
+}
+
+impl Judge for Nest<'_, '_> {
+    fn judge(&mut self, leaf: Leaf<'_>, out: &mut Vec<u8>) -> Judgement {
+        let Some((rule, inside, leg)) = opening(self.leg, leaf.selection) else {
+            return (self.stand_in)(self.leg, leaf, out);
+        };
+        match self.open(&inside.codings, leg, &leaf) {
+            Ok(patches) if patches.is_empty() => Judgement::Pass,
+            Ok(patches) => {
+                self.patches = patches;
+                Judgement::Patch
+            }
+            Err(why) => {
+                self.refused = Some(format!("rule `{rule}` cannot open a string: {why}"));
+                Judgement::Refuse
+            }
+        }
+    }
+
+    fn patches(&mut self) -> Vec<Patch> {
+        std::mem::take(&mut self.patches)
+    }
+}
+
+/// The rule that opens strings, if it is one that asked for a selection.
+fn opening(leg: &CompiledLeg, selection: usize) -> Option<(RuleId, &Inside, &CompiledLeg)> {
+    let Some(Asker::Rule(index)) = leg.asker(selection) else { return None };
+    let rule = leg.leg.rules.get(index)?;
+    Some((rule.id.clone(), rule.inside()?, leg.inside.get(&index)?))
+}
+
+/// Adds the lines of a run, each followed by those of the string that it opened.
+fn tell(
+    leg: &CompiledLeg,
+    document: &[u8],
+    trace: Vec<TraceLine>,
+    mut opened: VecDeque<Vec<Line>>,
+    head: &str,
+    lines: &mut Vec<Line>,
+) {
     let mut leaves = leaves(document);
-    let lines = rewriter.take_trace().into_iter().map(|line| {
+    for line in trace {
         let original = leaves.get_mut(&line.location).and_then(VecDeque::pop_front);
         let leaves = match line.outcome {
             TraceOutcome::Kept => original,
@@ -188,10 +288,18 @@ fn document(
             }
         };
         let asker = line.selection.and_then(|selection| leg.askers.get(selection)).copied();
-        Line { location: format!("{head}{}", line.location), asker, outcome: line.outcome, leaves }
-    });
-    out.extend(lines);
-    Ok(())
+        // Whatever has a kind and is to be opened has been judged; null and containers have none.
+        let opens = line.kind.and(line.selection).and_then(|selection| opening(leg, selection)).is_some();
+        let inner = if opens { opened.pop_front() } else { None };
+        let inner = inner.into_iter().flatten().map(|inner| {
+            let location = format!("{head}{} > {}", line.location, inner.location);
+            Line { location, ..inner }
+        });
+        let inner: Vec<Line> = inner.collect();
+        let location = format!("{head}{}", line.location);
+        lines.push(Line { location, leg: Arc::clone(&leg.leg), asker, outcome: line.outcome, leaves });
+        lines.extend(inner);
+    }
 }
 
 /// The spelling of every leaf, by its normalised path; several where a name is doubled.

@@ -7,7 +7,7 @@ use crate::json::automaton::Otherwise;
 
 use super::route::Template;
 use super::rule::{BodyKind, Identify, Leg, Locator, Route};
-use super::rules::{Around, REVEAL_KEYS, RULE_KEYS};
+use super::rules::Around;
 use super::source::{Report, Section, Text, list, near, quote};
 use super::{caution, clash, codes, headers, partner, rules};
 
@@ -60,6 +60,8 @@ pub fn route(
             events: false,
             form: false,
             identify,
+            depth: 0,
+            beside: false,
         };
         match sub {
             Some(sub) => self::leg(report, &sub, &around),
@@ -175,32 +177,9 @@ fn leg<'a>(report: &mut Report<'_>, section: &Section<'_, '_>, around: &dyn Fn(b
     }
     misplaced(report, section, &around);
 
-    let mut drafts = Vec::new();
-    let mut whole = true;
-    let fields = section.sections(report, "fields", "rule", RULE_KEYS);
-    let kept = section.texts(report, "keep");
-    let reveals = section.sections(report, "reveal", "reveal", REVEAL_KEYS);
-    if around.json || around.form {
-        for text in &kept {
-            let draft = rules::keep(report, text, &around);
-            whole &= draft.is_some();
-            drafts.extend(draft);
-        }
-    }
-    for field in &fields {
-        let draft = rules::rule(report, field, &around);
-        whole &= draft.is_some();
-        drafts.extend(draft);
-    }
-    let mut revealed = Vec::new();
-    for item in &reveals {
-        let draft = rules::reveal(report, item, &around);
-        whole &= draft.is_some();
-        revealed.extend(draft);
-    }
-    // In the order of the file: `fields` may stand before `keep`.
-    drafts.sort_by_key(|draft| draft.thing.place.span.start);
-    let (rules, reveals) = rules::name_all(report, drafts, revealed);
+    let found = rules::all(report, section, &around);
+    let whole = found.whole;
+    let (rules, reveals) = rules::name_all(report, found);
 
     let query = section.texts(report, "query").iter().map(|text| text.value.to_owned()).collect();
     let headers = headers_list(report, section, &around);
@@ -224,9 +203,11 @@ fn leg<'a>(report: &mut Report<'_>, section: &Section<'_, '_>, around: &dyn Fn(b
             None => None,
         },
     };
-    clash::check(report, &leg);
-    if around.discloses() {
-        caution::check(report, &leg, around.name);
+    for on in leg.deep_legs() {
+        clash::check(report, on.leg);
+        if around.discloses() {
+            caution::check(report, on.leg, around.name);
+        }
     }
     whole.then_some(leg)
 }
@@ -285,7 +266,8 @@ fn body(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<BodyKind> 
     }
 }
 
-fn default(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<'_>) -> Otherwise {
+/// Reads `default`.
+pub fn default(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<'_>) -> Otherwise {
     let strictest = if around.discloses() { Otherwise::Drop } else { Otherwise::Keep };
     let Some(text) = section.text(report, "default") else {
         return strictest;
@@ -314,14 +296,7 @@ fn default(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<'
 
 /// Keys that only some legs have.
 fn misplaced(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<'_>) {
-    if section.has("reveal") && around.discloses() {
-        report.error_with(
-            codes::LEG_KEY,
-            section.key_span("reveal"),
-            format!("{}: `reveal` on a leg that leaves to the partner", section.name),
-            "tokens are turned back only in what arrives: `inbound.request` and `outbound.response`",
-        );
-    }
+    reveal_misplaced(report, section, around);
     for key in ["events", "literals"].into_iter().filter(|key| section.has(key) && !around.events) {
         report.error_with(
             codes::LEG_KEY,
@@ -336,6 +311,18 @@ fn misplaced(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around
             section.key_span("query"),
             format!("{}: a response has no `query`", section.name),
             "write it in the request leg",
+        );
+    }
+}
+
+/// Complains of `reveal` in what leaves.
+pub fn reveal_misplaced(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<'_>) {
+    if section.has("reveal") && around.discloses() {
+        report.error_with(
+            codes::LEG_KEY,
+            section.key_span("reveal"),
+            format!("{}: `reveal` on a leg that leaves to the partner", section.name),
+            "tokens are turned back only in what arrives: `inbound.request` and `outbound.response`",
         );
     }
 }

@@ -77,7 +77,7 @@ fn issued(set: &[CompiledPolicy]) -> Issued<'_> {
     let mut issued = Issued::new();
     for policy in set.iter().map(|compiled| &compiled.policy) {
         let categories = issued.entry(&policy.partner.domain).or_default();
-        for rule in policy.legs().flat_map(|on| &on.leg.rules) {
+        for rule in policy.legs().flat_map(|on| on.leg.deep_rules()).map(|deep| deep.thing) {
             if let Action::Tokenize(shape) = rule.action {
                 categories.entry(rule.category.as_ref()).or_default().push(shape);
             }
@@ -89,7 +89,7 @@ fn issued(set: &[CompiledPolicy]) -> Issued<'_> {
 fn unissued(policy: &Policy, issued: &Issued<'_>, found: &mut Vec<Diagnostic>) {
     let none = BTreeMap::new();
     let categories = issued.get(&policy.partner.domain).unwrap_or(&none);
-    for reveal in policy.legs().flat_map(|on| &on.leg.reveals) {
+    for reveal in policy.legs().flat_map(|on| on.leg.deep_reveals()).map(|deep| deep.thing) {
         let (message, help) = match categories.get(&Some(&reveal.category)) {
             None => (
                 format!("reveal `{}`: no rule tokenizes `{}` toward this partner", reveal.id, reveal.category),

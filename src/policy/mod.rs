@@ -13,6 +13,7 @@ pub mod diagnostic;
 pub mod explain;
 pub mod format;
 pub mod headers;
+pub mod inside;
 pub mod legs;
 pub mod lint;
 pub mod oracle;

@@ -2,21 +2,23 @@
 
 use crate::ids::{Direction, Leg as Half};
 use crate::json::automaton::Otherwise;
+use crate::json::path::Path;
 
 use super::clash::paths_meet;
 use super::codes;
 use super::diagnostic::{Diagnostic, Severity};
+use super::inside::Deep;
 use super::lint::complaint;
 use super::route::{Template, TemplateSegment};
-use super::rule::{Action, BodyKind, LegOf, Locator, Plain, Policy, Reveal, Rule};
+use super::rule::{Action, BodyKind, Leg, LegOf, Locator, Plain, Policy, Reveal, Rule};
 
 /// Complains of reveals that can be read back, and of tokenized categories that can be written in clear.
 pub fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
     let legs: Vec<LegOf<'_>> = policy.legs().collect();
     for receiving in legs.iter().filter(|on| !on.discloses()) {
-        for reveal in &receiving.leg.reveals {
-            read_back(receiving, reveal, &legs, found);
-            passes(receiving, reveal, &legs, found);
+        for reveal in receiving.leg.deep_reveals() {
+            read_back(receiving, &reveal, &legs, found);
+            passes(receiving, reveal.thing, &legs, found);
         }
         if receiving.direction() == Direction::Inbound {
             written(receiving, &legs, found);
@@ -25,12 +27,13 @@ pub fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
 }
 
 /// A partner that sends its token to the one place and reads the other has what the token stands for.
-fn read_back(receiving: &LegOf<'_>, reveal: &Reveal, legs: &[LegOf<'_>], found: &mut Vec<Diagnostic>) {
+fn read_back(receiving: &LegOf<'_>, reveal: &Deep<'_, Reveal>, legs: &[LegOf<'_>], found: &mut Vec<Diagnostic>) {
+    let Deep { way, thing: reveal } = reveal;
     for disclosing in legs.iter().filter(|on| on.discloses()) {
         let mirrored = receiving.direction() == Direction::Inbound
             && disclosing.direction() == Direction::Inbound
             && one_resource(&receiving.route.template, &disclosing.route.template);
-        if mirrored && unlisted(reveal, disclosing) {
+        if mirrored && unlisted(disclosing.leg, way, false) {
             let message = format!(
                 "reveal `{}`: the partner can read it back in clear: {} lets the same place through",
                 reveal.id,
@@ -39,11 +42,12 @@ fn read_back(receiving: &LegOf<'_>, reveal: &Reveal, legs: &[LegOf<'_>], found: 
             found.push(complaint(codes::ORACLE, Severity::Error, &reveal.place, message, "tokenize it there as well"));
             return;
         }
-        let clear = disclosing.leg.rules.iter().filter(|rule| matches!(rule.action, Action::Keep { .. }));
-        for rule in clear {
+        let rules = disclosing.leg.deep_rules();
+        for kept in rules.iter().filter(|deep| matches!(deep.thing.action, Action::Keep { .. })) {
+            let rule = kept.thing;
             let by_kind = rule.category.as_ref() == Some(&reveal.category);
             // A kind of its own, or a resource of its own, says that this is another value of the same name.
-            let by_place = mirrored && rule.category.is_none() && same_place(rule, reveal, disclosing);
+            let by_place = mirrored && rule.category.is_none() && same_place(kept, way, &rules);
             if by_kind || by_place {
                 let message = format!(
                     "reveal `{}`: the partner can read it back in clear: rule `{}` (line {}) keeps {} on {}",
@@ -65,47 +69,48 @@ fn read_back(receiving: &LegOf<'_>, reveal: &Reveal, legs: &[LegOf<'_>], found: 
     }
 }
 
-/// Whether a disclosing leg lets the place through without a rule for it.
-fn unlisted(reveal: &Reveal, disclosing: &LegOf<'_>) -> bool {
-    let leg = disclosing.leg;
-    match &reveal.locator {
-        Locator::Path(revealed) => {
-            let ruled = leg.rules.iter().any(|rule| {
-                matches!(&rule.locator, Locator::Path(path) if paths_meet(path, revealed, true))
-                    && !matches!(rule.action, Action::Keep { .. })
-            });
-            leg.body.has_paths() && leg.default == Otherwise::Keep && !ruled
-        }
-        Locator::Header(revealed) => {
-            let ruled = leg.rules.iter().any(|rule| rule.locator == reveal.locator);
-            leg.headers.contains(revealed) && !ruled
-        }
-        Locator::Form(_) => {
-            let ruled = leg.rules.iter().any(|rule| rule.locator == reveal.locator);
-            leg.body == BodyKind::Form && leg.default == Otherwise::Keep && !ruled
-        }
-        Locator::Event(_) => {
-            leg.body == BodyKind::Sse && leg.default == Otherwise::Keep && {
-                !leg.rules.iter().any(|rule| rule.locator == reveal.locator)
-            }
-        }
+/// Whether a leg lets the place through, or a part of it, without a rule for it. `keeps`: whether a `keep` counts as one.
+fn unlisted(leg: &Leg, way: &[&Locator], keeps: bool) -> bool {
+    let Some((first, rest)) = way.split_first() else { return leg.default == Otherwise::Keep };
+    let here: Vec<&Rule> = leg.rules.iter().filter(|rule| locators_meet(&rule.locator, first)).collect();
+    let counts = keeps || !matches!(first, Locator::Path(_));
+    let speaks = |rule: &&Rule| rule.inside().is_none() && (counts || !matches!(rule.action, Action::Keep { .. }));
+    if here.iter().any(speaks) || leg.reveals.iter().any(|reveal| locators_meet(&reveal.locator, first)) {
+        return false;
+    }
+    if let Some(inside) = here.iter().find_map(|rule| rule.inside()) {
+        return unlisted(&inside.leg, rest, keeps);
+    }
+    match first {
+        Locator::Path(_) => leg.body.has_paths() && leg.default == Otherwise::Keep,
+        Locator::Header(name) => leg.headers.contains(name),
+        Locator::Event(_) => leg.body == BodyKind::Sse && leg.default == Otherwise::Keep,
+        Locator::Form(_) => leg.body == BodyKind::Form && leg.default == Otherwise::Keep,
         Locator::Query(_) | Locator::Capture(_) | Locator::Cookie(_) => false,
     }
 }
 
-fn same_place(rule: &Rule, reveal: &Reveal, disclosing: &LegOf<'_>) -> bool {
-    match (&rule.locator, &reveal.locator) {
-        (Locator::Path(kept), Locator::Path(revealed)) => {
-            let stricter = disclosing.leg.rules.iter().any(|other| {
-                let beats = !matches!(other.action, Action::Keep { .. });
-                beats && matches!(&other.locator, Locator::Path(path) if path.segments() == revealed.segments())
-            });
-            !stricter && paths_meet(kept, revealed, true)
-        }
-        (Locator::Header(kept), Locator::Header(revealed)) => kept == revealed,
-        (Locator::Form(kept), Locator::Form(revealed)) => kept == revealed,
+/// Whether a kept place and a revealed one are one, or one is inside the other.
+fn same_place(kept: &Deep<'_, Rule>, revealed: &[&Locator], rules: &[Deep<'_, Rule>]) -> bool {
+    let shared = kept.way.len().min(revealed.len());
+    let Some(last) = revealed.get(shared.saturating_sub(1)) else { return false };
+    let stricter = rules.iter().any(|other| {
+        let beats = !matches!(other.thing.action, Action::Keep { .. });
+        let here = |path: &Path| matches!(last, Locator::Path(last) if path.segments() == last.segments());
+        beats && other.way.len() == shared && matches!(other.way.last(), Some(Locator::Path(path)) if here(path))
+    });
+    !stricter && kept.way.iter().zip(revealed).all(|(kept, revealed)| locators_meet(kept, revealed))
+}
+
+/// In a body or in headers: whether two locators may mean one place.
+fn locators_meet(a: &Locator, b: &Locator) -> bool {
+    match (a, b) {
+        (Locator::Path(a), Locator::Path(b)) => paths_meet(a, b, true),
+        (Locator::Header(a), Locator::Header(b))
+        | (Locator::Event(a), Locator::Event(b))
+        | (Locator::Form(a), Locator::Form(b)) => a == b,
         // What leaves as an id comes back in a header.
-        (Locator::Event(kept), Locator::Header(revealed)) => kept == "id" && revealed == "last-event-id",
+        (Locator::Event(a), Locator::Header(b)) => a == "id" && b == "last-event-id",
         _ => false,
     }
 }
@@ -118,13 +123,14 @@ fn one_resource(a: &Template, b: &Template) -> bool {
     })
 }
 
-fn tokenizes<'p>(on: &LegOf<'p>) -> impl Iterator<Item = &'p Rule> {
-    let rules = if on.discloses() { on.leg.rules.as_slice() } else { &[] };
-    rules.iter().filter(|rule| matches!(rule.action, Action::Tokenize(_)))
+fn tokenizes<'p>(on: &LegOf<'p>) -> Vec<Deep<'p, Rule>> {
+    let mut rules = if on.discloses() { on.leg.deep_rules() } else { Vec::new() };
+    rules.retain(|deep| matches!(deep.thing.action, Action::Tokenize(_)));
+    rules
 }
 
 fn passes(receiving: &LegOf<'_>, reveal: &Reveal, legs: &[LegOf<'_>], found: &mut Vec<Diagnostic>) {
-    let outward = legs.iter().flat_map(tokenizes).any(|rule| rule.category.as_ref() == Some(&reveal.category));
+    let outward = legs.iter().flat_map(tokenizes).any(|deep| deep.thing.category.as_ref() == Some(&reveal.category));
     if reveal.plain == Plain::Pass && receiving.direction() == Direction::Inbound && outward {
         let message = format!(
             "reveal `{}`: `{}` leaves as tokens, and may be written here in clear: values can be guessed and tried",
@@ -138,9 +144,12 @@ fn passes(receiving: &LegOf<'_>, reveal: &Reveal, legs: &[LegOf<'_>], found: &mu
 /// Places that leave as tokens and that the partner may write as it likes.
 fn written(receiving: &LegOf<'_>, legs: &[LegOf<'_>], found: &mut Vec<Diagnostic>) {
     for disclosing in legs.iter().filter(|on| on.direction() == Direction::Inbound) {
-        for rule in tokenizes(disclosing) {
-            let Locator::Path(path) = &rule.locator else { continue };
-            let explicit = receiving.leg.rules.iter().find(|other| {
+        for Deep { way, thing: rule } in tokenizes(disclosing) {
+            if !matches!(way.first(), Some(Locator::Path(_))) {
+                continue;
+            }
+            let mut rules = receiving.leg.deep_rules().into_iter().map(|deep| deep.thing);
+            let explicit = rules.find(|other| {
                 matches!(other.action, Action::Keep { .. })
                     && (other.category.is_some() && other.category == rule.category)
             });
@@ -153,19 +162,14 @@ fn written(receiving: &LegOf<'_>, legs: &[LegOf<'_>], found: &mut Vec<Diagnostic
                 found.push(complaint(codes::CLEAR_WRITE, Severity::Warning, &keep.place, message, help));
                 return;
             }
-            let meets = |locator: &Locator| matches!(locator, Locator::Path(other) if paths_meet(path, other, true));
-            let touched = receiving.leg.rules.iter().any(|other| meets(&other.locator))
-                || receiving.leg.reveals.iter().any(|reveal| meets(&reveal.locator));
             let writes = receiving.route.methods.iter().any(|m| matches!(m.as_str(), "POST" | "PUT" | "PATCH"));
-            let takes = receiving.half == Half::Request
-                && receiving.leg.default == Otherwise::Keep
-                && receiving.leg.body.has_paths();
-            if takes && writes && !touched && one_resource(&receiving.route.template, &disclosing.route.template) {
+            let takes = receiving.half == Half::Request && unlisted(receiving.leg, &way, true);
+            if takes && writes && one_resource(&receiving.route.template, &disclosing.route.template) {
                 let message = format!(
                     "route `{}`: takes `{}` as it comes, though it leaves as tokens (rule `{}`, line {}): a token that comes \
                      back would be stored as if it were the value",
                     receiving.route.pattern,
-                    path.text(),
+                    spell(&way),
                     rule.id,
                     rule.place.line
                 );
@@ -174,4 +178,18 @@ fn written(receiving: &LegOf<'_>, legs: &[LegOf<'_>], found: &mut Vec<Diagnostic
             }
         }
     }
+}
+
+/// `$.payload > $.email`
+fn spell(way: &[&Locator]) -> String {
+    let text = |locator: &&Locator| match locator {
+        Locator::Path(path) => path.text().to_owned(),
+        Locator::Query(name)
+        | Locator::Header(name)
+        | Locator::Capture(name)
+        | Locator::Cookie(name)
+        | Locator::Event(name)
+        | Locator::Form(name) => name.clone(),
+    };
+    way.iter().map(text).collect::<Vec<_>>().join(" > ")
 }

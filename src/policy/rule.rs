@@ -10,6 +10,7 @@ use crate::ids::{Category, Direction, DomainId, Leg as Half, PartnerId, RuleId, 
 use crate::json::automaton::Otherwise;
 use crate::json::path::Path;
 
+use super::inside::Inside;
 use super::route::Template;
 
 /// One partner file.
@@ -45,7 +46,8 @@ impl Policy {
         let certificate = self.identify.client_certificate.as_ref();
         let ca = certificate.map(|certificate| (certificate.ca.as_path(), &self.places.client_certificate));
         let jwks = self.identify.jwt.as_ref().map(|jwt| (jwt.jwks.as_path(), &self.places.jwt));
-        let keys = self.legs().flat_map(|on| &on.leg.rules).filter_map(|rule| match &rule.action {
+        let rules = self.legs().flat_map(|on| on.leg.deep_rules()).map(|deep| deep.thing);
+        let keys = rules.filter_map(|rule| match &rule.action {
             Action::Encrypt { to } => Some((to.as_path(), &rule.place)),
             _ => None,
         });
@@ -405,6 +407,8 @@ pub enum Action {
         /// Containers too.
         whole: bool,
     },
+    /// What the rules inside the string say.
+    Inside(Inside),
     /// A fixed run of `*`.
     Mask(Mask),
     /// Coarser.

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::ops::Range;
+use std::sync::Arc;
 
 use crate::ids::{Category, Direction, Leg, RuleId};
 use crate::json::path::{Path, Selector};
 
 use super::rule::{Action, Identify, Locator, Plain, Reveal, Rule};
 use super::source::{Report, Section, Text, list, near, quote};
-use super::{actions, codes, headers, partner};
+use super::{actions, codes, headers, inside, partner};
 
 /// What a rule may say.
 pub const RULE_KEYS: &[&str] = &[
@@ -35,7 +36,10 @@ pub const RULE_KEYS: &[&str] = &[
     "keep_last",
     "same_length",
     "inside",
+    "keep",
     "fields",
+    "reveal",
+    "default",
     "names",
     "id",
 ];
@@ -47,7 +51,7 @@ pub const REVEAL_KEYS: &[&str] =
 const LOCATORS: &[&str] = &["path", "query", "header", "capture", "cookie", "event", "form", "part"];
 
 /// The leg that a rule stands in.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Around<'a> {
     /// `inbound.response`
     pub name: &'a str,
@@ -65,6 +69,10 @@ pub struct Around<'a> {
     pub form: bool,
     /// How the partner proves who it is: its credential is never sent on.
     pub identify: &'a Identify,
+    /// Strings and codings around the rule.
+    pub depth: usize,
+    /// Whether they stand beside the body.
+    pub beside: bool,
 }
 
 impl Around<'_> {
@@ -88,29 +96,74 @@ impl Around<'_> {
     }
 }
 
-/// A rule without its name, and the name that it asks for.
+/// A rule that has its name only if it asks for one.
 #[derive(Debug)]
 pub struct Draft<T> {
-    /// With an empty id.
+    /// With an empty id, where it asks for none.
     pub thing: T,
-    /// `id = "…"`
-    pub id: Option<(String, Range<usize>)>,
+    /// `id = "…"`, of the rules inside it too.
+    pub ids: Vec<(String, Range<usize>)>,
+}
+
+/// The rules of a leg, or of the inside of a string.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// `keep` and `fields`, in the order of the file.
+    pub rules: Vec<Draft<Rule>>,
+    /// `reveal`
+    pub reveals: Vec<Draft<Reveal>>,
+    /// Whether all of them could be read.
+    pub whole: bool,
+}
+
+/// Reads `keep`, `fields` and `reveal`.
+pub fn all(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<'_>) -> Found {
+    let mut found = Found { whole: true, ..Found::default() };
+    let fields = section.sections(report, "fields", "rule", RULE_KEYS);
+    let kept = section.texts(report, "keep");
+    let reveals = section.sections(report, "reveal", "reveal", REVEAL_KEYS);
+    if around.json || around.form {
+        for text in &kept {
+            let draft = keep(report, text, around);
+            found.whole &= draft.is_some();
+            found.rules.extend(draft);
+        }
+    }
+    for field in &fields {
+        let draft = rule(report, field, around);
+        found.whole &= draft.is_some();
+        found.rules.extend(draft);
+    }
+    for item in &reveals {
+        let draft = reveal(report, item, around);
+        found.whole &= draft.is_some();
+        found.reveals.extend(draft);
+    }
+    // In the order of the file: `fields` may stand before `keep`.
+    found.rules.sort_by_key(|draft| draft.thing.place.span.start);
+    found
 }
 
 /// Reads one of `fields`.
 pub fn rule(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<'_>) -> Option<Draft<Rule>> {
     unsupported(report, section);
     let locator = locator(report, section, around);
-    let action = actions::action(report, section, locator.as_ref());
+    let mut ids: Vec<_> = explicit_id(report, section).into_iter().collect();
+    let id = RuleId::new(ids.first().map_or("", |(id, _)| id));
+    let action = if section.has("inside") {
+        inside::parse::inside(report, section, around, locator.as_ref(), &mut ids).map(Action::Inside)
+    } else {
+        inside::parse::stray(report, section);
+        actions::action(report, section, locator.as_ref())
+    };
     let category = category(report, section);
     let reason = section.text(report, "reason").map(|text| text.value.to_owned());
     let must = section.boolean(report, "must").unwrap_or(false);
-    let id = explicit_id(report, section);
     let except: Vec<Option<Path>> = section.texts(report, "except").iter().map(|text| path(report, text)).collect();
-    let beside = locator.as_ref().is_some_and(|locator| !matches!(locator, Locator::Path(_)));
-    let in_form = matches!(locator, Some(Locator::Form(_)));
-    for key in ["except", "must"] {
-        if beside && section.has(key) && !(in_form && key == "must") {
+    let outside = locator.as_ref().is_some_and(|locator| !matches!(locator, Locator::Path(_)));
+    let in_body = matches!(locator, None | Some(Locator::Path(_) | Locator::Form(_)));
+    for (key, beside) in [("except", outside), ("must", !in_body || around.beside)] {
+        if beside && section.has(key) {
             report.error_with(
                 codes::ACTION_BESIDE,
                 section.key_span(key),
@@ -121,7 +174,7 @@ pub fn rule(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<
     }
     let place = report.place(section.span.clone());
     let thing = Rule {
-        id: RuleId::new(""),
+        id,
         locator: locator?,
         except: except.into_iter().collect::<Option<_>>()?,
         action: action?,
@@ -130,7 +183,7 @@ pub fn rule(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<
         must,
         place,
     };
-    Some(Draft { thing, id })
+    Some(Draft { thing, ids })
 }
 
 /// One of `keep = […]`.
@@ -149,7 +202,7 @@ pub fn keep(report: &mut Report<'_>, text: &Text<'_>, around: &Around<'_>) -> Op
         must: false,
         place,
     };
-    Some(Draft { thing, id: None })
+    Some(Draft { thing, ids: Vec::new() })
 }
 
 /// Reads one of `reveal`.
@@ -183,16 +236,14 @@ pub fn reveal(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Aroun
         None => None,
         Some(read) => Some(read?),
     };
-    let thing = Reveal { id: RuleId::new(""), locator: locator?, category: category??, shape, plain, place };
-    Some(Draft { thing, id })
+    let ids: Vec<_> = id.into_iter().collect();
+    let id = RuleId::new(ids.first().map_or("", |(id, _)| id));
+    let thing = Reveal { id, locator: locator?, category: category??, shape, plain, place };
+    Some(Draft { thing, ids })
 }
 
 fn unsupported(report: &mut Report<'_>, section: &Section<'_, '_>) {
-    for (key, help) in [
-        ("inside", "keep, drop or replace the whole string"),
-        ("names", "list the members by name; a member appears only once something in it is kept"),
-        ("fields", "write the rules beside each other, each with its whole path"),
-    ] {
+    for (key, help) in [("names", "list the members by name; a member appears only once something in it is kept")] {
         if section.has(key) {
             let message = format!("{}: `{key}` is not supported by this version", section.name);
             report.error_with(codes::UNSUPPORTED, section.key_span(key), message, help);
@@ -245,6 +296,16 @@ fn locator(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<'
     };
     let text = section.required_text(report, key)?;
     let key_span = section.key_span(key);
+    if around.depth > 0 && *key != "path" {
+        let message = format!("{}: inside a string there is no `{key}`", section.name);
+        report.error_with(
+            codes::LOCATOR_LEG,
+            key_span,
+            message,
+            "write `path`: where it is in the JSON inside the string",
+        );
+        return None;
+    }
     match *key {
         "form" => form(report, &text, around),
         "part" => {
@@ -346,34 +407,45 @@ pub fn header(report: &mut Report<'_>, text: &Text<'_>, around: &Around<'_>) -> 
     Some(lower)
 }
 
-/// Gives every rule and reveal of a leg its name: the one that it asks for, or one from its place, made unique.
-pub fn name_all(
-    report: &mut Report<'_>,
-    rules: Vec<Draft<Rule>>,
-    reveals: Vec<Draft<Reveal>>,
-) -> (Vec<Rule>, Vec<Reveal>) {
+/// Gives every rule and reveal of a leg its name: the one that it asks for, or one from its place, made unique. Rules inside
+/// strings come last, so that they do not change the names of others.
+pub fn name_all(report: &mut Report<'_>, found: Found) -> (Vec<Rule>, Vec<Reveal>) {
     let mut taken = BTreeSet::new();
-    let written = rules.iter().map(|draft| &draft.id).chain(reveals.iter().map(|draft| &draft.id));
+    let written = found.rules.iter().map(|draft| &draft.ids).chain(found.reveals.iter().map(|draft| &draft.ids));
     for (id, span) in written.flatten() {
         if !taken.insert(id.clone()) {
             let message = format!("rule id `{id}` occurs twice in its leg");
             report.error_with(codes::ID_TWICE, span.clone(), message, "records name the rule by it: choose another");
         }
     }
-    let mut name = |id: Option<(String, Range<usize>)>, locator: &Locator, verb: &str| match id {
-        Some((id, _)) => RuleId::new(&id),
-        None => RuleId::new(&free(&mut taken, &derive(locator), verb)),
+    let mut rules: Vec<Rule> = found.rules.into_iter().map(|draft| draft.thing).collect();
+    let mut reveals: Vec<Reveal> = found.reveals.into_iter().map(|draft| draft.thing).collect();
+    name(&mut taken, &mut rules, &mut reveals, "");
+    (rules, reveals)
+}
+
+/// `around` is the name of the rule that opens the string around them.
+fn name(taken: &mut BTreeSet<String>, rules: &mut [Rule], reveals: &mut [Reveal], around: &str) {
+    let mut choose = |locator: &Locator, verb: &str| {
+        let stem = match (around, derive(locator)) {
+            ("", own) => own,
+            (around, own) if own.is_empty() => format!("{around}.{verb}"),
+            (around, own) => format!("{around}.{own}"),
+        };
+        RuleId::new(&free(taken, &stem.chars().take(100).collect::<String>(), verb))
     };
-    let rules = rules.into_iter().map(|draft| {
-        let id = name(draft.id, &draft.thing.locator, draft.thing.action.name());
-        Rule { id, ..draft.thing }
-    });
-    let rules = rules.collect();
-    let reveals = reveals.into_iter().map(|draft| {
-        let id = name(draft.id, &draft.thing.locator, "reveal");
-        Reveal { id, ..draft.thing }
-    });
-    (rules, reveals.collect())
+    for rule in rules.iter_mut().filter(|rule| rule.id.as_str().is_empty()) {
+        rule.id = choose(&rule.locator, rule.action.name());
+    }
+    for reveal in reveals.iter_mut().filter(|reveal| reveal.id.as_str().is_empty()) {
+        reveal.id = choose(&reveal.locator, "reveal");
+    }
+    for rule in rules {
+        if let Action::Inside(inside) = &mut rule.action {
+            let leg = Arc::make_mut(&mut inside.leg);
+            name(taken, &mut leg.rules, &mut leg.reveals, rule.id.as_str());
+        }
+    }
 }
 
 /// `customer.email`, `items.sku`, `header.x-operator`; empty where a path names nothing.

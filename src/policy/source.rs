@@ -372,6 +372,11 @@ impl<'a, 'i> Section<'a, 'i> {
         None
     }
 
+    /// Whether the value is an array.
+    pub fn is_array(&self, key: &str) -> bool {
+        self.value(key).is_some_and(|value| value.get_ref().is_array())
+    }
+
     /// Whether the value is a string.
     pub fn is_text(&self, key: &str) -> bool {
         self.value(key).is_some_and(|value| value.get_ref().is_str())

@@ -21,6 +21,7 @@ mod disclosure;
 mod events;
 mod forms;
 mod identity;
+mod inside;
 mod limits;
 mod operate;
 mod outbound;

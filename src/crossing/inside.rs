@@ -1,0 +1,171 @@
+//! Rules inside strings, with their keys: opens a string, crosses what is in it, and says what changes in the string.
+//!
+//! What is counted inside all the strings of a body is counted together. Start at [`Opening::cross`].
+
+use std::sync::Arc;
+
+use crate::clock::Time;
+use crate::ids::RuleId;
+use crate::json;
+use crate::json::FaultKind;
+use crate::json::patch::Patch;
+use crate::json::window::Rewriter;
+use crate::policy::compile::Asker;
+use crate::policy::inside::coding::Coding;
+use crate::policy::inside::{self, Fault};
+use crate::verdict::Refusal;
+
+use super::bind::{BoundLeg, Transformer};
+use super::{Bench, Tally};
+
+/// A rule with `inside`: what it opens, and the rules for what is in there.
+#[derive(Debug)]
+pub struct Opening {
+    /// What is undone first.
+    pub codings: Vec<Coding>,
+    /// The rules.
+    pub leg: Box<BoundLeg>,
+    /// The rule's own name.
+    pub rule: RuleId,
+    /// Its number among the openings of the whole leg.
+    pub slot: usize,
+}
+
+/// What transforming needs besides the leg, and what it counts.
+pub(super) struct Hand {
+    pub(super) now: Time,
+    pub(super) scratch: String,
+    /// Of rules that look outside of documents.
+    pub(super) tally: Tally,
+    pub(super) unfit: u64,
+    pub(super) foreign: u64,
+    /// Why a string could not be crossed.
+    pub(super) cause: Option<Refusal>,
+    /// By number of the opening.
+    inner: Vec<Counts>,
+    /// Filter steps that are left for all strings together.
+    steps: Option<u64>,
+}
+
+/// As of a [`Rewriter`], of all strings that one rule opened.
+#[derive(Default)]
+struct Counts {
+    decided: Vec<u64>,
+    matched: Vec<u64>,
+}
+
+impl Hand {
+    pub(super) fn new(now: Time) -> Self {
+        let (scratch, tally, inner) = (String::new(), Vec::new(), Vec::new());
+        Self { now, scratch, tally, unfit: 0, foreign: 0, cause: None, inner, steps: None }
+    }
+
+    /// The next document begins. Counts of decisions go on.
+    pub(super) fn restart(&mut self) {
+        self.steps = None;
+        for counts in &mut self.inner {
+            counts.matched.clear();
+        }
+    }
+
+    /// How often a selection inside strings matched in this document.
+    pub(super) fn matched(&self, slot: usize, selection: usize) -> u64 {
+        self.inner.get(slot).and_then(|counts| counts.matched.get(selection)).copied().unwrap_or(0)
+    }
+
+    fn count(&mut self, slot: usize, rewriter: &Rewriter) {
+        if self.inner.len() <= slot {
+            self.inner.resize_with(slot + 1, Counts::default);
+        }
+        let Some(Counts { decided, matched }) = self.inner.get_mut(slot) else { return };
+        for (sums, new) in [(decided, rewriter.counts()), (matched, rewriter.matched())] {
+            sums.resize(new.len(), 0);
+            for (sum, new) in sums.iter_mut().zip(new) {
+                *sum = sum.saturating_add(*new);
+            }
+        }
+    }
+}
+
+impl Opening {
+    /// What changes in `text`; `None` if it is refused, and then [`Hand::cause`] says why.
+    pub(super) fn cross(&self, text: &str, hand: &mut Hand) -> Option<Vec<Patch>> {
+        // An empty string holds nothing.
+        if text.is_empty() {
+            return Some(Vec::new());
+        }
+        let program = self.leg.compiled.program.as_ref()?;
+        let mut rewriter = Rewriter::new(Arc::clone(program));
+        if let Some(steps) = hand.steps {
+            rewriter.limit_filter_steps(steps);
+        }
+        let mut bench = Bench::new(&self.leg, hand);
+        let crossed = inside::rewrite(&self.codings, text, &mut rewriter, &mut bench);
+        hand.steps = Some(rewriter.filter_steps());
+        hand.count(self.slot, &rewriter);
+        match crossed {
+            Ok(patches) => Some(patches),
+            Err(fault) => {
+                let cause = hand.cause.take();
+                hand.cause = Some(self.refusal(fault, rewriter.failed(), cause));
+                None
+            }
+        }
+    }
+
+    /// Why the exchange is refused. `cause`: why a string in this string is.
+    fn refusal(&self, fault: Fault, failed: Option<usize>, cause: Option<Refusal>) -> Refusal {
+        let side = self.leg.side;
+        let own = || Refusal::RuleFailed { leg: side, rule: Some(self.rule.clone()) };
+        let Fault::Json(fault) = fault else { return own() };
+        if let Some(mut cause) = cause {
+            within(&mut cause, &fault);
+            return cause;
+        }
+        match fault.kind {
+            FaultKind::Rule | FaultKind::DuplicateName | FaultKind::FilterSteps => {
+                let asker = failed.and_then(|selection| self.leg.compiled.askers.get(selection)).copied();
+                match (asker, asker.and_then(|asker| self.leg.rule_id(asker)).cloned()) {
+                    (Some(Asker::Reveal(_)), Some(rule)) => Refusal::TokenNotAccepted { leg: side, rule },
+                    (_, Some(rule)) => Refusal::RuleFailed { leg: side, rule: Some(rule) },
+                    (_, None) => own(),
+                }
+            }
+            FaultKind::Unlisted => Refusal::BodyMalformed {
+                leg: side,
+                fault: fault.kind.code(),
+                location: fault.location,
+                offset: fault.offset,
+            },
+            // What is in the string is not what the rule says: it cannot be evaluated.
+            _ => own(),
+        }
+    }
+}
+
+/// Says where the string is in which a place is that a refusal names.
+pub(super) fn within(cause: &mut Refusal, around: &json::Fault) {
+    if let Refusal::BodyMalformed { location, offset, .. } = cause {
+        *location = format!("{} > {location}", around.location);
+        *offset = around.offset;
+    }
+}
+
+/// How often each rule of a leg decided, those inside strings too, each behind the rule that opens the string. No rule comes twice.
+pub(super) fn tally(leg: &BoundLeg, decided: &[u64], hand: &Hand, tally: &mut Tally) {
+    for (asker, count) in leg.compiled.askers.iter().zip(decided) {
+        if let (1.., Some(id)) = (*count, leg.rule_id(*asker)) {
+            tally.push((id.clone(), *count));
+        }
+        if let Some(Transformer::Inside(opening)) = leg.transformer(*asker) {
+            self::opened(opening, hand, tally);
+        }
+    }
+}
+
+/// As [`tally`], of the rules inside the strings that one rule opened.
+pub(super) fn opened(opening: &Opening, hand: &Hand, tally: &mut Tally) {
+    if let Some(counts) = hand.inner.get(opening.slot) {
+        self::tally(&opening.leg, &counts.decided, hand, tally);
+    }
+}
