@@ -127,6 +127,19 @@ async fn a_request_that_is_no_proper_http_is_refused() {
 }
 
 #[tokio::test]
+async fn what_follows_a_number_sign_goes_nowhere() {
+    let upstream = Upstream::json(SMALL_BODY).start().await;
+    let tidegate = Tidegate::with(Policy::of("parcelo", ROUTES)).upstream("orders", &upstream).start().await;
+    for target in ["/v1/orders/1#x=2", "/v1/orders/1#/../2", "/v1/orders/1?page=3#&page=4"] {
+        let request = format!("GET {target} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n@auth@\r\n");
+        let reply = tidegate.partner("parcelo").raw(&request).await;
+        assert!(reply.starts_with("HTTP/1.1 200"), "{target}: {reply}");
+        let sent = upstream.received().pop().map(|received| received.target).unwrap_or_default();
+        assert_eq!(sent, target.split('#').next().unwrap(), "{target}");
+    }
+}
+
+#[tokio::test]
 async fn a_head_over_the_limit_is_refused() {
     let upstream = Upstream::json(SMALL_BODY).start().await;
     let tidegate = Tidegate::with(Policy::of("parcelo", ROUTES)).upstream("orders", &upstream).start().await;
