@@ -9,7 +9,7 @@ use crate::ids::RuleId;
 use crate::json;
 use crate::json::FaultKind;
 use crate::json::patch::Patch;
-use crate::json::window::Rewriter;
+use crate::json::window::{Budget, Rewriter};
 use crate::policy::compile::Asker;
 use crate::policy::inside::coding::Coding;
 use crate::policy::inside::{self, Fault};
@@ -43,8 +43,8 @@ pub(super) struct Hand {
     pub(super) cause: Option<Refusal>,
     /// By number of the opening.
     inner: Vec<Counts>,
-    /// Filter steps that are left for all strings together.
-    steps: Option<u64>,
+    /// What is left for all strings of a document together.
+    budget: Option<Budget>,
 }
 
 /// As of a [`Rewriter`], of all strings that one rule opened.
@@ -57,12 +57,12 @@ struct Counts {
 impl Hand {
     pub(super) fn new(now: Time) -> Self {
         let (scratch, tally, inner) = (String::new(), Vec::new(), Vec::new());
-        Self { now, scratch, tally, unfit: 0, foreign: 0, cause: None, inner, steps: None }
+        Self { now, scratch, tally, unfit: 0, foreign: 0, cause: None, inner, budget: None }
     }
 
     /// The next document begins. Counts of decisions go on.
     pub(super) fn restart(&mut self) {
-        self.steps = None;
+        self.budget = None;
         for counts in &mut self.inner {
             counts.matched.clear();
         }
@@ -71,6 +71,14 @@ impl Hand {
     /// How often a selection inside strings matched in this document.
     pub(super) fn matched(&self, slot: usize, selection: usize) -> u64 {
         self.inner.get(slot).and_then(|counts| counts.matched.get(selection)).copied().unwrap_or(0)
+    }
+
+    /// A string took what is between the two. Strings inside it have been charged for theirs.
+    fn spend(&mut self, before: Budget, after: Budget) {
+        let Some(left) = &mut self.budget else { return };
+        let take = |left: u64, before: u64, after: u64| left.saturating_sub(before.saturating_sub(after));
+        left.filter_steps = take(left.filter_steps, before.filter_steps, after.filter_steps);
+        left.leaves = take(left.leaves, before.leaves, after.leaves);
     }
 
     fn count(&mut self, slot: usize, rewriter: &Rewriter) {
@@ -96,12 +104,11 @@ impl Opening {
         }
         let program = self.leg.compiled.program.as_ref()?;
         let mut rewriter = Rewriter::new(Arc::clone(program));
-        if let Some(steps) = hand.steps {
-            rewriter.limit_filter_steps(steps);
-        }
+        let before = *hand.budget.get_or_insert_with(|| rewriter.budget());
+        rewriter.limit(before);
         let mut bench = Bench::new(&self.leg, hand);
         let crossed = inside::rewrite(&self.codings, text, &mut rewriter, &mut bench);
-        hand.steps = Some(rewriter.filter_steps());
+        hand.spend(before, rewriter.budget());
         hand.count(self.slot, &rewriter);
         match crossed {
             Ok(patches) => Some(patches),
@@ -131,7 +138,7 @@ impl Opening {
                     (_, None) => own(),
                 }
             }
-            FaultKind::Unlisted => Refusal::BodyMalformed {
+            FaultKind::Unlisted | FaultKind::Leaves | FaultKind::Growth => Refusal::BodyMalformed {
                 leg: side,
                 fault: fault.kind.code(),
                 location: fault.location,

@@ -47,6 +47,7 @@ impl Walker {
                 (TraceOutcome::Transformed, self.trace.is_some().then(|| written.clone()))
             }
             Judgement::Patch => {
+                self.tally.grow(written.len(), raw.len()).map_err(|kind| Bad { kind, at: self.value })?;
                 self.keep(plan);
                 for Patch { range, put } in &patches {
                     plan.remove(self.value + range.start..self.value + range.end);

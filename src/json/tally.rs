@@ -6,6 +6,7 @@ use super::FaultKind;
 use super::automaton::Program;
 use super::decide::Action;
 use super::dfa::{Edge, State};
+use super::window::Budget;
 
 /// What the walk counts and keeps beside its place.
 #[derive(Debug)]
@@ -59,6 +60,16 @@ impl Tally {
         (self.leaves, self.growth) = (program.limits.leaves, program.limits.growth_bytes);
         self.loose.clear();
         self.found = None;
+    }
+
+    /// What is left.
+    pub(super) fn budget(&self) -> Budget {
+        Budget { filter_steps: self.steps, leaves: self.leaves }
+    }
+
+    /// Allows no more than this.
+    pub(super) fn limit(&mut self, budget: Budget) {
+        (self.steps, self.leaves) = (budget.filter_steps, budget.leaves);
     }
 
     /// A leaf is to be transformed.

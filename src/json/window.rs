@@ -105,6 +105,15 @@ pub struct Plan {
     pub(super) arena: Vec<u8>,
 }
 
+/// What one body may still take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// Steps of filters.
+    pub filter_steps: u64,
+    /// Leaves to transform.
+    pub leaves: u64,
+}
+
 /// Why a splice was not done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpliceError {
@@ -289,15 +298,15 @@ impl Rewriter {
         self.walker.tally.failed
     }
 
-    /// Filter steps that are left.
+    /// What is left of what one body may take.
     #[must_use]
-    pub fn filter_steps(&self) -> u64 {
-        self.walker.tally.steps
+    pub fn budget(&self) -> Budget {
+        self.walker.tally.budget()
     }
 
-    /// Allows so many filter steps, where several documents share what one body may take.
-    pub fn limit_filter_steps(&mut self, steps: u64) {
-        self.walker.tally.steps = steps;
+    /// Allows no more than this, where several documents share what one body may take.
+    pub fn limit(&mut self, budget: Budget) {
+        self.walker.tally.limit(budget);
     }
 
     /// The lines of a traced run.
