@@ -69,6 +69,9 @@ const SLOW: &[&str] = &["src/http/body/tests.rs", "src/http/listener/tests.rs"];
 /// Refusals that nothing can provoke yet, and why.
 const UNPROVOKED: &[(&str, &str)] = &[("vault_unavailable", "sealed tokens need no store; the stored vault brings it")];
 
+/// The only place for `unsafe`.
+const UNSAFE: &str = "src/json/simd/";
+
 /// Longest file, in lines.
 const LINES_MAX: usize = 600;
 
@@ -305,6 +308,24 @@ fn foreign_crates_are_named_in_their_places_only() {
         }
     }
     none("a crate is named where CRATES allows it", complaints);
+}
+
+#[test]
+fn unsafe_code_is_in_one_module_only() {
+    let mut complaints = Vec::new();
+    for source in files(&["src", "tests", "benches"], ".rs").iter().filter(|s| !s.name.starts_with(UNSAFE)) {
+        for at in occurrences(&source.code, "unsafe").chain(occurrences(&source.code, "unsafe_code")) {
+            complaints.push(format!("{}:{}", source.name, line_of(&source.code, at)));
+        }
+    }
+    none("`unsafe` and the lint's exceptions are in one module", complaints);
+    for source in files(&[UNSAFE], ".rs") {
+        let lines: Vec<&str> = source.text.lines().collect();
+        for (number, line) in lines.iter().enumerate() {
+            let proven = number > 0 && lines[number - 1].trim_start().starts_with("// SAFETY: ");
+            assert!(!line.contains("unsafe {") || proven, "{}:{}: without a proof", source.name, number + 1);
+        }
+    }
 }
 
 #[test]

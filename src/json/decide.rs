@@ -27,7 +27,17 @@ pub(super) enum LeafFate {
 }
 
 impl LeafFate {
-    pub(super) const ALL: [Self; 5] = [Self::Keep, Self::Drop, Self::Put, Self::Judge, Self::Unlisted];
+    /// By its number; a number that is none refuses.
+    #[inline(always)]
+    pub(super) fn numbered(number: u64) -> Self {
+        match number {
+            0 => Self::Keep,
+            1 => Self::Drop,
+            2 => Self::Put,
+            3 => Self::Judge,
+            _ => Self::Unlisted,
+        }
+    }
 }
 
 /// What becomes of a container.
@@ -52,8 +62,20 @@ pub(super) enum ContainerFate {
 }
 
 impl ContainerFate {
-    pub(super) const ALL: [Self; 8] =
-        [Self::Pass, Self::Remove, Self::Put, Self::Cut, Self::Show, Self::Wait, Self::Sink, Self::Unlisted];
+    /// By its number; a number that is none refuses.
+    #[inline(always)]
+    pub(super) fn numbered(number: u64) -> Self {
+        match number {
+            0 => Self::Pass,
+            1 => Self::Remove,
+            2 => Self::Put,
+            3 => Self::Cut,
+            4 => Self::Show,
+            5 => Self::Wait,
+            6 => Self::Sink,
+            _ => Self::Unlisted,
+        }
+    }
 }
 
 /// A fate, and who decided.

@@ -77,17 +77,17 @@ impl Edge {
     pub(super) fn is_quiet(self) -> bool {
         self.0 & Self::QUIET != 0
     }
-    #[inline]
+    #[inline(always)]
     pub(super) fn leaf(self) -> LeafFate {
-        LeafFate::ALL.get((self.0 >> 2 & 7) as usize).copied().unwrap_or(LeafFate::Drop)
+        LeafFate::numbered(self.0 >> 2 & 7)
     }
-    #[inline]
+    #[inline(always)]
     pub(super) fn null(self) -> LeafFate {
-        LeafFate::ALL.get((self.0 >> 5 & 7) as usize).copied().unwrap_or(LeafFate::Drop)
+        LeafFate::numbered(self.0 >> 5 & 7)
     }
-    #[inline]
+    #[inline(always)]
     pub(super) fn container(self) -> ContainerFate {
-        ContainerFate::ALL.get((self.0 >> 8 & 7) as usize).copied().unwrap_or(ContainerFate::Remove)
+        ContainerFate::numbered(self.0 >> 8 & 7)
     }
     #[inline]
     pub(super) fn action(self) -> ActionId {
@@ -105,6 +105,8 @@ pub(super) struct State {
     set: Box<[PositionId]>,
     /// Bit n: a mentioned name has n bytes (63: or more). A name of another length is [`OTHER`].
     pub(super) lengths: u64,
+    /// Bit n: a mentioned name has n as its [`grain`]. A name of another grain is [`OTHER`].
+    pub(super) sieve: u64,
     /// The symbols that lead elsewhere than [`OTHER`] does, sorted; empty if `cells` has all.
     symbols: Box<[Symbol]>,
     cells: Box<[AtomicU64]>,
@@ -338,13 +340,14 @@ impl State {
     fn new(nfa: &Nfa, names: &Names, set: &[PositionId], remembers: bool) -> Self {
         // What does not remember need not know the names: each is looked up.
         let (asked, tests) = if remembers || !nfa.tests().is_empty() { nfa.questions(set) } else { Default::default() };
-        let mut lengths = 0_u64;
+        let (mut lengths, mut sieve) = (0_u64, 0_u64);
         let mut symbols: Vec<Symbol> = Vec::new();
         for (number, folded) in asked {
             for symbol in names.symbols_of(number, folded) {
-                let len = names.mention(symbol).map_or(0, |mention| mention.text.len());
+                let name = names.mention(symbol).map_or(&b""[..], |mention| mention.text.as_bytes());
                 // A folded name answers to spellings of every length.
-                lengths |= if folded { u64::MAX } else { 1 << len.min(63) };
+                lengths |= if folded { u64::MAX } else { 1 << name.len().min(63) };
+                sieve |= if folded { u64::MAX } else { 1 << grain(name) };
                 symbols.push(symbol);
             }
         }
@@ -352,7 +355,7 @@ impl State {
             symbols.sort_unstable();
             symbols.dedup();
         } else {
-            (lengths, symbols) = (u64::MAX, Vec::new());
+            (lengths, sieve, symbols) = (u64::MAX, u64::MAX, Vec::new());
         }
         let dense = symbols.len() * 4 >= names.len();
         let cells = match (remembers, dense) {
@@ -372,6 +375,7 @@ impl State {
         Self {
             set: set.into(),
             lengths,
+            sieve,
             symbols: if dense { Box::default() } else { symbols.into() },
             cells: std::iter::repeat_with(AtomicU64::default).take(cells).collect(),
             element: AtomicU64::default(),
@@ -393,6 +397,17 @@ impl State {
     /// Words of answers that its tests need.
     pub(super) fn truth_words(&self) -> usize {
         self.tests.len().div_ceil(TRUTH_BITS)
+    }
+
+    /// May this name, unescaped, be a mentioned one? Most are told apart by their length and their ends.
+    #[inline(always)]
+    pub(super) fn may_mention(&self, name: &[u8]) -> bool {
+        self.sieve >> grain(name) & 1 == 1 && self.may_have_length(name)
+    }
+
+    #[inline(always)]
+    pub(super) fn may_have_length(&self, name: &[u8]) -> bool {
+        self.lengths >> name.len().min(63) & 1 == 1
     }
 
     #[inline(always)]
@@ -419,6 +434,13 @@ impl State {
 
 fn number(len: usize) -> Symbol {
     Symbol::try_from(len).unwrap_or(Symbol::MAX)
+}
+
+/// Six bits of a name's length and its first and last byte.
+#[inline(always)]
+fn grain(name: &[u8]) -> u32 {
+    let [Some(first), Some(last)] = [name.first(), name.last()] else { return 0 };
+    (name.len() as u32).wrapping_mul(7).wrapping_add(u32::from(*first)).wrapping_add(u32::from(*last) << 2) & 63
 }
 
 /// Grows without moving what is on it, so that reading takes no lock. Writers hold the lock of `Made`.

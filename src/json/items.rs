@@ -1,157 +1,587 @@
 //! Items one behind the other: the walk where nothing is unusual, in one tight loop.
 //!
-//! Only speed. It takes whole items (separator, name, value) that are in the buffer entirely, with no escape in the name and no test
-//! to ask; at anything else it stops before the item and leaves it to `walk`, which finds the faults too. Start at
-//! [`Walker::items`].
+//! Only speed. It takes whole items (separator, name, value) that lie in a marked stretch entirely, with no escape in the name and no
+//! test to ask, and goes in and out of containers; at anything else it stops before the item and leaves it to `walk`, which finds the
+//! faults too. Start at [`Walker::items`].
+//!
+//! What the loop needs of the walker at every item is in [`Here`], so that it stays in registers; it is written back before the
+//! walker's general ways are called.
 
 use super::automaton::Program;
-use super::decide::LeafFate;
-use super::dfa::{ChildKey, Edge, State};
-use super::names::OTHER;
-use super::scan::{self, Bad, Digits, Token};
+use super::decide::{ContainerFate, LeafFate};
+use super::dfa::{ChildKey, Edge, State, StateId};
+use super::marks::{Marks, View};
+use super::names::{OTHER, Symbol};
+use super::scan::Bad;
 use super::tally::Ruled;
-use super::walk::{Flow, Kind, Stage, Walker};
-use super::window::Plan;
+use super::text;
+use super::walk::{Flow, Frame, Kind, Stage, Walker};
+use super::window::{Judge, Plan};
 
-/// An item that is there entirely, up to its value.
-struct Head {
+/// Where the loop is, in places of the stretch, and what it knows of the innermost container.
+struct Here<'a> {
+    view: View<'a>,
+    /// Behind the last item, or behind the opener.
+    at: usize,
+    /// What [`Walker::sep`] is, in the buffer. What lies between `gap` and it is removed; the plan does not say so yet.
+    sep: usize,
+    gap: usize,
+    /// Is the next item the container's first? Then `opener` stands before it.
+    first: bool,
+    opener: u8,
+    /// Does an opener wait?
+    waits: bool,
+    /// Bytes that may be held back beside what waits.
+    room: usize,
+    kept: bool,
+    index: u64,
+    symbol: Symbol,
+}
+
+/// A container's kind, and what leads to its children.
+struct Around<'p> {
+    object: bool,
+    state: &'p State,
+    /// To an element, or to a member with a name that no path mentions.
+    other: Edge,
+}
+
+/// An item whose value begins at `value`.
+struct Item {
     item: usize,
+    /// The closing quote of a name without escapes; else 0.
+    close: usize,
     value: usize,
     edge: Edge,
+}
+
+/// What comes next.
+enum Next {
+    Item(usize),
+    Closer(usize),
+}
+
+/// How the loop goes on.
+enum Then {
+    Same,
+    /// In another container.
+    Other,
+    /// The walk goes on here.
+    Walk(usize),
 }
 
 impl Walker {
     /// Takes items from `pos` on: the first item of a container (`first`), or the comma behind an item. `None` if it took none.
     /// Else the stage is set, and the walk goes on where it says.
-    #[inline]
+    #[expect(clippy::too_many_arguments, reason = "what the walk has at hand, once a stretch")]
     pub(super) fn items(
         &mut self,
         program: &Program,
+        marks: &mut Marks,
         buf: &[u8],
-        mut pos: usize,
-        mut first: bool,
+        pos: usize,
+        first: bool,
         plan: &mut Plan,
+        judge: &mut dyn Judge,
     ) -> Result<Option<usize>, Bad> {
-        let Some(state) = program.machine.state(self.top.state) else { return Ok(None) };
-        if self.trace.is_some() || !state.tests.is_empty() {
+        if self.trace.is_some() {
             return Ok(None);
         }
-        let start = pos;
-        let object = self.top.kind == Kind::Object;
-        while let Some(head) = self.head(program, state, buf, pos, first, object) {
-            let Head { item, value, edge } = head;
-            let (end, ruled, fate) = match buf.get(value) {
-                Some(b'"') => match scan::string(buf, value + 1, false, &mut false) {
-                    Ok(Token::Done(end)) => (end, Ruled::Leaf, edge.leaf()),
-                    _ => break,
-                },
-                Some(b'{' | b'[') => {
-                    let kind = if buf.get(value) == Some(&b'{') { Kind::Object } else { Kind::Array };
-                    self.top.index += u64::from(!first && !object);
-                    (self.item, self.value, self.stage) = (item, value, Stage::Value);
-                    let (Flow::Go(at) | Flow::Wait(at)) = self.container(program, value, edge, kind, plan)?;
+        let Some(view) = marks.over(buf, pos) else { return Ok(None) };
+        let mut here = Here::new(self, program, view, pos, first);
+        let mut took = false;
+        let mut last = None;
+        while let Some(around) = self.around(program, &mut last) {
+            // Items of one container; `None` where the loop must stop before one.
+            let then = loop {
+                if let Some(item) = self.run_on(program, &mut here, &around, &mut took, plan) {
+                    here.find_name(program, &around, &item);
+                    let Some(first) = here.view.byte(item.value) else { break None };
+                    let then = match first {
+                        b'{' | b'[' => self.enter(program, &mut here, &item, first, plan)?,
+                        _ => self.leaf(program, &mut here, &item, first, buf, plan, judge)?,
+                    };
+                    match then {
+                        Some(Then::Same) => {
+                            took = true;
+                            continue;
+                        }
+                        other => break other,
+                    }
+                }
+                let Some(next) = here.next(&around) else { break None };
+                let item = match next {
+                    Next::Closer(at) => break Some(self.leave(program, &mut here, at, plan)),
+                    Next::Item(at) => match here.item(program, &around, at) {
+                        Some(item) => item,
+                        None => break None,
+                    },
+                };
+                here.find_name(program, &around, &item);
+                let Some(first) = here.view.byte(item.value) else { break None };
+                let then = match first {
+                    b'{' | b'[' => self.enter(program, &mut here, &item, first, plan)?,
+                    _ => self.leaf(program, &mut here, &item, first, buf, plan, judge)?,
+                };
+                match then {
+                    Some(Then::Same) => took = true,
+                    other => break other,
+                }
+            };
+            match then {
+                Some(Then::Walk(at)) => {
+                    let next = here.view.next;
+                    marks.passed(next);
                     return Ok(Some(at));
                 }
-                Some(b'-' | b'0'..=b'9') => match scan::plain_number(buf, value) {
-                    Some(end) => (end, Ruled::Leaf, edge.leaf()),
-                    None => match scan::number(buf, value, &mut Digits::Start) {
-                        Ok(Token::Done(end)) => (end, Ruled::Leaf, edge.leaf()),
-                        _ => break,
-                    },
-                },
-                Some(b't' | b'f') => match scan::literal(buf, value) {
-                    Ok(Token::Done(end)) => (end, Ruled::Leaf, edge.leaf()),
-                    _ => break,
-                },
-                Some(b'n') => match scan::literal(buf, value) {
-                    Ok(Token::Done(end)) => (end, Ruled::Null, edge.null()),
-                    _ => break,
-                },
-                _ => break,
+                Some(_) => took = true,
+                None => break,
+            }
+        }
+        if !took {
+            return Ok(None);
+        }
+        here.store(self, plan);
+        if !here.first {
+            self.stage = Stage::After;
+        }
+        let next = here.view.next;
+        marks.passed(next);
+        Ok(Some(self.sep))
+    }
+
+    /// What the loop asks of the innermost container. `None` where it is not for the loop.
+    #[inline(always)]
+    fn around<'p>(&self, program: &'p Program, last: &mut Option<(StateId, &'p State)>) -> Option<Around<'p>> {
+        let object = match self.top.kind {
+            Kind::Object => true,
+            Kind::Array => false,
+            Kind::Root => return None,
+        };
+        let state = match *last {
+            Some((id, state)) if id == self.top.state => state,
+            _ => program.machine.state(self.top.state).filter(|state| state.tests.is_empty())?,
+        };
+        *last = Some((self.top.state, state));
+        let other = if object { ChildKey::Member(OTHER) } else { ChildKey::Element };
+        Some(Around { object, state, other: program.machine.known(state, other)? })
+    }
+
+    /// The tightest loop: leaves behind others that stay, spelt without white space, that stay or go. Gives the item that is more.
+    #[inline(always)]
+    fn run_on(
+        &mut self,
+        program: &Program,
+        here: &mut Here<'_>,
+        around: &Around<'_>,
+        took: &mut bool,
+        plan: &mut Plan,
+    ) -> Option<Item> {
+        let base = here.view.base;
+        if here.waits || here.gap < base || here.view.has_controls() || here.first && here.opener == 0 {
+            return None;
+        }
+        // The opener stands where the comma would.
+        let mut before = if here.first { here.opener } else { b',' };
+        let mut at = here.at - usize::from(here.first);
+        let (mut gap, mut sep, mut next, mut items) = (here.gap - base, here.sep - base, here.view.next, 0);
+        let mut more = None;
+        while let Some(leaf) = here.view.leaf(at, next, before, around.object) {
+            let (mut edge, mut symbol) = (around.other, OTHER);
+            if around.object {
+                let name = here.view.bytes.get(at + 2..leaf.value - 2)?;
+                if around.state.may_mention(name) {
+                    symbol = program.machine.names.find(name);
+                    match program.machine.known(around.state, ChildKey::Member(symbol)) {
+                        Some(known) => edge = known,
+                        None => break,
+                    }
+                }
+            }
+            if leaf.value - sep > here.room {
+                break;
+            }
+            let (ruled, fate) = match leaf.kind {
+                b'n' => (Ruled::Null, edge.null()),
+                _ => (Ruled::Leaf, edge.leaf()),
             };
-            match fate {
-                LeafFate::Keep => {
-                    (self.item, self.value) = (item, value);
-                    self.keep(plan);
-                    self.sep = end;
+            let stays = fate == LeafFate::Keep;
+            here.symbol = symbol;
+            if leaf.end == 0 || !stays && fate != LeafFate::Drop {
+                next += 2 * usize::from(around.object);
+                let close = if around.object { leaf.value - 2 } else { 0 };
+                more = Some(Item { item: at + 1, close, value: leaf.value, edge });
+                break;
+            }
+            if stays {
+                if gap != sep || !here.kept {
+                    // Of the removed the separator behind goes, unless it is needed.
+                    plan.remove(base + gap..base + if here.kept { sep } else { at + 1 });
                 }
-                LeafFate::Drop => self.drop_to(end, plan),
-                _ => {
-                    // The walk takes it from its value on.
-                    self.top.index += u64::from(!first && !object);
-                    self.item = item;
-                    self.stage = Stage::Value;
-                    return Ok(Some(value));
-                }
+                here.kept = true;
+                gap = leaf.end;
             }
             if !edge.is_quiet() {
                 self.tally.hit(edge, ruled);
             }
-            self.top.index += u64::from(!first && !object);
-            first = false;
-            pos = scan::blank(buf, end);
-            match (buf.get(pos), object) {
-                (Some(b','), _) => {}
-                (Some(b'}'), true) | (Some(b']'), false) if pos == end => {
-                    return Ok(Some(self.close(pos, plan)));
-                }
-                _ => {
-                    // White space is measured there.
-                    self.stage = Stage::After;
-                    return Ok(Some(end));
-                }
-            }
+            items += 1;
+            (at, sep) = (leaf.end, leaf.end);
+            next += leaf.quotes;
+            before = b',';
         }
-        if pos == start {
-            return Ok(None);
+        here.view.next = next;
+        if items > 0 {
+            *took = true;
+            here.index += items - u64::from(here.first);
+            (here.at, here.first) = (at, false);
+            (here.sep, here.gap) = (base + sep, base + gap);
         }
-        self.stage = Stage::After;
-        Ok(Some(self.sep))
+        more
     }
 
-    /// An item's name and the edge to its value.
+    /// Takes a leaf.
     #[inline(always)]
-    fn head(
+    #[expect(clippy::too_many_arguments, reason = "inlined into the loop")]
+    fn leaf(
         &mut self,
         program: &Program,
-        state: &State,
+        here: &mut Here<'_>,
+        item: &Item,
+        first: u8,
         buf: &[u8],
-        pos: usize,
-        first: bool,
-        object: bool,
-    ) -> Option<Head> {
-        let machine = &program.machine;
-        let item = if first { pos } else { scan::blank(buf, pos + 1) };
-        let mut value = item;
-        let mut child = ChildKey::Element;
-        if object {
-            if buf.get(item) != Some(&b'"') {
-                return None;
-            }
-            let end = scan::plain(buf, item + 1);
-            if buf.get(end) != Some(&b'"') {
-                return None;
-            }
-            let mut symbol = OTHER;
-            let len = end - item - 1;
-            if state.lengths >> len.min(63) & 1 == 1 {
-                symbol = machine.names.find(buf.get(item + 1..end)?);
-            }
-            self.top.symbol = symbol;
-            child = ChildKey::Member(symbol);
-            let mut colon = end + 1;
-            if buf.get(colon) != Some(&b':') {
-                colon = scan::blank(buf, colon);
-                if buf.get(colon) != Some(&b':') {
-                    return None;
+        plan: &mut Plan,
+        judge: &mut dyn Judge,
+    ) -> Result<Option<Then>, Bad> {
+        let Some(end) = here.leaf_end(item.value, first) else { return Ok(None) };
+        let (ruled, fate) =
+            if first == b'n' { (Ruled::Null, item.edge.null()) } else { (Ruled::Leaf, item.edge.leaf()) };
+        let quiet = item.edge.is_quiet();
+        match fate {
+            LeafFate::Keep => {
+                self.keep_here(program, here, item, plan);
+                if !quiet {
+                    self.tally.hit(item.edge, ruled);
                 }
             }
-            value = scan::blank(buf, colon + 1);
+            LeafFate::Drop => {
+                here.begin(self, item.item);
+                if !quiet {
+                    self.tally.hit(item.edge, ruled);
+                }
+            }
+            LeafFate::Put | LeafFate::Judge => {
+                if !self.put_here(program, here, item, end, ruled, buf, plan, judge)? {
+                    return Ok(None);
+                }
+            }
+            LeafFate::Unlisted => return Ok(None),
         }
-        if self.pending.bytes() + (value - self.sep) > program.limits.name_bytes {
-            return None;
+        here.end(end, fate == LeafFate::Drop);
+        Ok(Some(Then::Same))
+    }
+
+    /// The item stays: what waits around it does, and what was removed before it goes.
+    #[inline(always)]
+    fn keep_here(&mut self, program: &Program, here: &mut Here<'_>, item: &Item, plan: &mut Plan) {
+        here.begin(self, item.item);
+        if here.waits {
+            here.store(self, plan);
+            (self.item, self.value) = (here.view.base + item.item, here.view.base + item.value);
+            self.keep(plan);
+            here.load(self, program);
+            return;
         }
-        let edge = machine.known(state, child)?;
-        Some(Head { item, value, edge })
+        // Of the removed the separator behind goes, unless it is needed.
+        let until = if here.kept { here.sep } else { here.view.base + item.item };
+        plan.remove(here.gap..until);
+        here.kept = true;
+    }
+
+    /// A leaf that something is put for. `false` if it is for the walk.
+    #[inline(never)]
+    #[expect(clippy::too_many_arguments, reason = "the leaf and what is at hand")]
+    fn put_here(
+        &mut self,
+        program: &Program,
+        here: &mut Here<'_>,
+        item: &Item,
+        end: usize,
+        ruled: Ruled,
+        buf: &[u8],
+        plan: &mut Plan,
+        judge: &mut dyn Judge,
+    ) -> Result<bool, Bad> {
+        let by = self.decider(program, item.edge, ruled);
+        let judged = match (item.edge.leaf(), by) {
+            (LeafFate::Judge, Some(selection)) if end - item.value <= program.limits.value_bytes => Some(selection),
+            (LeafFate::Judge, _) => return Ok(false),
+            _ => None,
+        };
+        self.count(item.edge, ruled);
+        here.begin(self, item.item);
+        here.store(self, plan);
+        self.top.index += u64::from(!here.first);
+        (self.item, self.value) = (here.view.base + item.item, here.view.base + item.value);
+        self.stage = Stage::Value;
+        match judged {
+            Some(selection) => self.judge(buf, here.view.base + end, selection, plan, judge)?,
+            None => {
+                self.put(program, by, plan)?;
+                self.drop_to(here.view.base + end, plan);
+            }
+        }
+        here.load(self, program);
+        here.index -= u64::from(!here.first);
+        Ok(true)
+    }
+
+    /// Goes into a container, if there is something to ask in it.
+    #[inline(always)]
+    fn enter(
+        &mut self,
+        program: &Program,
+        here: &mut Here<'_>,
+        item: &Item,
+        opener: u8,
+        plan: &mut Plan,
+    ) -> Result<Option<Then>, Bad> {
+        let kind = if opener == b'{' { Kind::Object } else { Kind::Array };
+        let edge = item.edge;
+        if matches!(edge.container(), ContainerFate::Cut | ContainerFate::Remove | ContainerFate::Pass)
+            && self.skim_here(program, here, item, plan)
+        {
+            return Ok(Some(Then::Same));
+        }
+        if here.waits || edge.container() != ContainerFate::Show || edge.asks_length() {
+            return self.enter_other(program, here, item, kind, plan).map(Some);
+        }
+        if self.stack.len() >= program.limits.depth {
+            return Ok(None);
+        }
+        self.keep_here(program, here, item, plan);
+        if !edge.is_quiet() {
+            self.tally.hit(edge, Ruled::Container);
+        }
+        here.index += u64::from(!here.first);
+        // Put together here: a copy of `top` would wait for the stores of its parts.
+        self.stack.push(Frame { kept: true, symbol: here.symbol, index: here.index, ..self.top });
+        self.top = Frame::new(kind, edge.to());
+        self.stage = if kind == Kind::Object { Stage::FirstName } else { Stage::FirstValue };
+        here.at = item.value + 1;
+        here.opener = opener;
+        here.sep = here.view.base + here.at;
+        (here.gap, here.first, here.kept, here.index) = (here.sep, true, false, 0);
+        Ok(Some(Then::Other))
+    }
+
+    /// A container that nothing is asked in, if it ends in the stretch.
+    #[inline(never)]
+    fn skim_here(&mut self, program: &Program, here: &mut Here<'_>, item: &Item, plan: &mut Plan) -> bool {
+        let quotes = here.view.next;
+        self.skim.restart();
+        let room = program.limits.depth.saturating_sub(self.stack.len());
+        let end = self.skim.quick(&mut here.view, item.value, room);
+        if !self.skim.is_done() {
+            here.view.next = quotes;
+            return false;
+        }
+        let stays = item.edge.container() == ContainerFate::Pass;
+        if stays {
+            self.keep_here(program, here, item, plan);
+        } else {
+            here.begin(self, item.item);
+        }
+        if !item.edge.is_quiet() {
+            self.tally.hit(item.edge, Ruled::Container);
+        }
+        here.end(end, !stays);
+        true
+    }
+
+    /// Any other container.
+    #[inline(never)]
+    fn enter_other(
+        &mut self,
+        program: &Program,
+        here: &mut Here<'_>,
+        item: &Item,
+        kind: Kind,
+        plan: &mut Plan,
+    ) -> Result<Then, Bad> {
+        here.begin(self, item.item);
+        here.store(self, plan);
+        self.top.index += u64::from(!here.first);
+        (self.item, self.value) = (here.view.base + item.item, here.view.base + item.value);
+        self.stage = Stage::Value;
+        let (Flow::Go(at) | Flow::Wait(at)) = self.container(program, self.value, item.edge, kind, plan)?;
+        if !matches!(self.stage, Stage::FirstName | Stage::FirstValue) {
+            return Ok(Then::Walk(at));
+        }
+        here.load(self, program);
+        // Whether openers wait is asked again at each item; the tightest loop is for where none does.
+        (here.at, here.first, here.opener) = (item.value + 1, true, 0);
+        Ok(Then::Other)
+    }
+
+    /// The container ends.
+    #[inline(always)]
+    fn leave(&mut self, program: &Program, here: &mut Here<'_>, closer: usize, plan: &mut Plan) -> Then {
+        if !here.waits && self.stack.len() > 1 {
+            plan.remove(here.gap..here.sep);
+            here.at = closer + 1;
+            here.sep = here.view.base + here.at;
+            (here.gap, here.first) = (here.sep, false);
+            if let Some(around) = self.stack.pop() {
+                (here.kept, here.index, here.symbol) = (around.kept, around.index, around.symbol);
+                self.top = around;
+            }
+            return Then::Other;
+        }
+        here.store(self, plan);
+        let end = self.close(here.view.base + closer, plan);
+        if self.stage == Stage::End {
+            return Then::Walk(end);
+        }
+        here.load(self, program);
+        (here.at, here.first) = (closer + 1, false);
+        Then::Other
+    }
+}
+
+impl<'a> Here<'a> {
+    fn new(walker: &Walker, program: &Program, view: View<'a>, pos: usize, first: bool) -> Self {
+        let at = pos - view.base;
+        let mut here = Self {
+            view,
+            at,
+            sep: 0,
+            gap: 0,
+            first,
+            opener: 0,
+            waits: false,
+            room: 0,
+            kept: false,
+            index: 0,
+            symbol: OTHER,
+        };
+        here.load(walker, program);
+        here
+    }
+
+    /// Takes over what the walker says.
+    #[inline(always)]
+    fn load(&mut self, walker: &Walker, program: &Program) {
+        (self.sep, self.gap) = (walker.sep, walker.sep);
+        self.waits = walker.pending.is_active();
+        self.room = program.limits.name_bytes.saturating_sub(walker.pending.bytes());
+        (self.kept, self.index, self.symbol) = (walker.top.kept, walker.top.index, walker.top.symbol);
+    }
+
+    /// Tells the walker, and the plan.
+    #[inline(always)]
+    fn store(&mut self, walker: &mut Walker, plan: &mut Plan) {
+        plan.remove(self.gap..self.sep);
+        self.gap = self.sep;
+        walker.sep = self.sep;
+        (walker.top.kept, walker.top.index, walker.top.symbol) = (self.kept, self.index, self.symbol);
+    }
+
+    /// Over the separator to the next item, or to the closer.
+    #[inline(always)]
+    fn next(&mut self, around: &Around<'_>) -> Option<Next> {
+        let at = self.view.blank(self.at)?;
+        let byte = self.view.byte(at)?;
+        if byte == b',' && !self.first {
+            return self.view.blank(at + 1).map(Next::Item);
+        }
+        if byte == if around.object { b'}' } else { b']' } {
+            // White space is measured in the walk.
+            return (at - self.at <= self.room).then_some(Next::Closer(at));
+        }
+        self.first.then_some(Next::Item(at))
+    }
+
+    /// The item that begins at `at`: its name, and what leads to its value.
+    #[inline(always)]
+    fn item(&mut self, program: &Program, around: &Around<'_>, at: usize) -> Option<Item> {
+        let (mut value, mut edge, mut plain_close) = (at, around.other, 0);
+        if around.object {
+            if self.view.byte(at)? != b'"' {
+                return None;
+            }
+            let (close, symbol) = match self.view.plain_string(at) {
+                Some(close) => {
+                    let name = self.view.bytes.get(at + 1..close)?;
+                    let asked = around.state.may_mention(name);
+                    plain_close = close;
+                    (close, if asked { program.machine.names.find(name) } else { OTHER })
+                }
+                None => self.escaped_name(program, around.state, at)?,
+            };
+            self.symbol = symbol;
+            if symbol != OTHER {
+                edge = program.machine.known(around.state, ChildKey::Member(symbol))?;
+            }
+            let colon = self.view.blank(close + 1)?;
+            if self.view.byte(colon)? != b':' {
+                return None;
+            }
+            value = self.view.blank(colon + 1)?;
+        }
+        (self.view.base + value - self.sep <= self.room).then_some(Item { item: at, close: plain_close, value, edge })
+    }
+
+    /// The place of a fault names what any path mentions, as the walk does, not only what is asked here.
+    #[inline(always)]
+    fn find_name(&mut self, program: &Program, around: &Around<'_>, item: &Item) {
+        if self.symbol == OTHER
+            && let Some(name) = self.view.bytes.get(item.item + 1..item.close)
+            && around.state.may_have_length(name)
+        {
+            self.symbol = program.machine.names.find(name);
+        }
+    }
+
+    #[inline(never)]
+    fn escaped_name(&mut self, program: &Program, state: &State, at: usize) -> Option<(usize, Symbol)> {
+        let close = self.view.escaped_string(at, true)?;
+        let name = text::unescape(self.view.bytes.get(at..=close)?);
+        let asked = state.may_have_length(name.as_bytes());
+        Some((close, if asked { program.machine.names.find(name.as_bytes()) } else { OTHER }))
+    }
+
+    /// Behind the leaf that begins at `at`.
+    #[inline(always)]
+    fn leaf_end(&mut self, at: usize, first: u8) -> Option<usize> {
+        match first {
+            b'"' => self.view.string(at, false).map(|close| close + 1),
+            b'-' | b'0'..=b'9' => self.view.number(at),
+            b't' | b'f' | b'n' => self.view.literal(at, first),
+            _ => None,
+        }
+    }
+
+    /// The item is taken: white space behind the opener belongs to the container, and waits with it.
+    #[inline(always)]
+    fn begin(&mut self, walker: &mut Walker, item: usize) {
+        if self.first {
+            let item = self.view.base + item;
+            if self.waits {
+                walker.pending.add(self.sep..item);
+            }
+            (self.sep, self.gap) = (item, item);
+        }
+    }
+
+    /// The item ended; `removed` if it goes.
+    #[inline(always)]
+    fn end(&mut self, end: usize, removed: bool) {
+        self.at = end;
+        self.sep = self.view.base + end;
+        if !removed || self.waits {
+            self.gap = self.sep;
+        }
+        self.index += u64::from(!self.first);
+        self.first = false;
     }
 }

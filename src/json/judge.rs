@@ -4,6 +4,7 @@
 
 use super::FaultKind;
 use super::automaton::{Program, Verb};
+use super::marks::Marks;
 use super::patch::{self, Patch};
 use super::scan::{self, Bad, Token};
 use super::skim::Skim;
@@ -123,7 +124,7 @@ pub(super) fn is_json(bytes: &[u8]) -> bool {
         return false;
     }
     let mut skim = Skim::new();
-    match skim.run(bytes, 0, DEPTH) {
+    match skim.run(&mut Marks::default(), bytes, 0, DEPTH) {
         Ok(Token::Done(end)) => scan::blank(bytes, end) == bytes.len(),
         Ok(Token::More(_)) => skim.is_whole_at_end(),
         Err(_) => false,

@@ -6,6 +6,7 @@ use super::FaultKind;
 use super::automaton::Program;
 use super::decide::{ContainerFate, LeafFate};
 use super::dfa::{ChildKey, Edge, Found, State, StateId};
+use super::marks::Marks;
 use super::nfa::{Test, takes_index, takes_slice};
 use super::scan::{self, Bad, Digits, Token};
 use super::scout::{Scout, Seen};
@@ -176,7 +177,7 @@ impl Walker {
 
     /// Counts a decision.
     #[inline]
-    fn count(&mut self, edge: Edge, ruled: Ruled) {
+    pub(super) fn count(&mut self, edge: Edge, ruled: Ruled) {
         if edge.is_loose() {
             if let Some((action, _)) = &self.tally.found {
                 add(&mut self.tally.counts, &mut self.tally.matched, action, ruled, 1);
@@ -187,7 +188,7 @@ impl Walker {
     }
 
     /// The selection that made a decision.
-    fn decider(&self, program: &Program, edge: Edge, ruled: Ruled) -> Option<u32> {
+    pub(super) fn decider(&self, program: &Program, edge: Edge, ruled: Ruled) -> Option<u32> {
         let action = match &self.tally.found {
             Some((action, _)) if edge.is_loose() => Some(&**action),
             _ => program.machine.action(edge.action()),
@@ -244,7 +245,7 @@ impl Walker {
     }
 
     /// The current item stays with a constant as its value.
-    fn put(&mut self, program: &Program, by: Option<u32>, plan: &mut Plan) -> Result<(), Bad> {
+    pub(super) fn put(&mut self, program: &Program, by: Option<u32>, plan: &mut Plan) -> Result<(), Bad> {
         let constant = by.map_or(&b"null"[..], |by| program.constant(by));
         // How long the value is shows only later.
         self.tally.grow(constant.len(), 0).map_err(|kind| Bad { kind, at: self.value })?;
@@ -379,6 +380,7 @@ impl Walker {
     pub(super) fn skim_on(
         &mut self,
         program: &Program,
+        marks: &mut Marks,
         input: Input<'_>,
         pos: usize,
         plan: &mut Plan,
@@ -391,7 +393,7 @@ impl Walker {
             _ => usize::MAX,
         };
         let within = input.buf.get(..bound).unwrap_or(input.buf);
-        let end = match self.skim.run(within, pos, limits.depth.saturating_sub(self.stack.len()))? {
+        let end = match self.skim.run(marks, within, pos, limits.depth.saturating_sub(self.stack.len()))? {
             Token::Done(end) => end,
             Token::More(_) if input.buf.len() >= bound => {
                 let hold = matches!(self.mode, Mode::Hold { .. });

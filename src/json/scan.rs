@@ -4,7 +4,7 @@
 //! go on where they stopped when more bytes are there, and find a fault at the same byte however the input was cut. Start at
 //! [`string`].
 
-use super::FaultKind;
+use super::{FaultKind, simd};
 
 /// What was found at which byte of the buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,12 +44,16 @@ fn special(word: u64) -> u64 {
 /// The first byte at or behind `at` that ends a plain run of a string, or the length of `buf`.
 #[inline(always)]
 pub(super) fn plain(buf: &[u8], mut at: usize) -> usize {
+    let far = at + 32;
     while let Some(chunk) = buf.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
         let found = special(u64::from_le_bytes(*chunk));
         if found != 0 {
             return at + (found.trailing_zeros() / 8) as usize;
         }
         at += 8;
+        if at == far {
+            at = simd::plain(buf, at);
+        }
     }
     while let Some(byte) = buf.get(at) {
         if matches!(byte, b'"' | b'\\' | 0..=0x1f) {
@@ -82,8 +86,8 @@ pub(super) fn string(buf: &[u8], mut at: usize, name: bool, escaped: &mut bool) 
 }
 
 /// One escape, a surrogate pair as one. `at` is the backslash.
-#[cold]
-fn escape(buf: &[u8], at: usize, name: bool) -> Result<Token, Bad> {
+#[inline]
+pub(super) fn escape(buf: &[u8], at: usize, name: bool) -> Result<Token, Bad> {
     match buf.get(at + 1) {
         None => Ok(Token::More(at)),
         Some(b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't') => Ok(Token::Done(at + 2)),

@@ -4,6 +4,7 @@
 //! last k elements are held. It finds the ends of elements and nothing else. Start at [`Scout::look`].
 
 use super::FaultKind;
+use super::marks::Marks;
 use super::scan::{self, Bad, Token, bad};
 use super::skim::Skim;
 
@@ -18,6 +19,7 @@ pub(super) struct Scout {
     begun: u64,
     stage: Stage,
     skim: Skim,
+    marks: Marks,
 }
 
 #[derive(Debug, PartialEq)]
@@ -37,7 +39,7 @@ pub(super) enum Seen {
 
 impl Scout {
     pub(super) fn new(reach: u64) -> Self {
-        Self { at: None, reach, begun: 0, stage: Stage::Between, skim: Skim::new() }
+        Self { at: None, reach, begun: 0, stage: Stage::Between, skim: Skim::new(), marks: Marks::default() }
     }
 
     /// Looks as far as element `index`, which begins at `pos`, needs. No more than `room` containers may be open in an element.
@@ -54,7 +56,7 @@ impl Scout {
                 break Seen::Length(index.saturating_add(1).saturating_add(self.reach));
             }
             if self.stage == Stage::Value {
-                match self.skim.run(buf, at, room)? {
+                match self.skim.run(&mut self.marks, buf, at, room)? {
                     Token::Done(end) => (at, self.stage) = (end, Stage::Between),
                     Token::More(end) => {
                         at = end;
@@ -91,5 +93,6 @@ impl Scout {
     /// The buffer's first `gone` bytes are gone.
     pub(super) fn shift(&mut self, gone: usize) {
         self.at = self.at.map(|at| at.saturating_sub(gone));
+        self.marks.forget();
     }
 }

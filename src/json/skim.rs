@@ -4,6 +4,7 @@
 //! policy. Start at [`Skim::run`].
 
 use super::FaultKind;
+use super::marks::{Marks, View};
 use super::scan::{self, Bad, Digits, Token, bad};
 
 /// What the grammar allows next.
@@ -65,13 +66,110 @@ impl Skim {
         self.depth
     }
 
+    /// Has it come to the value's end?
+    #[inline]
+    pub(super) fn is_done(&self) -> bool {
+        self.depth == 0 && self.at == At::After
+    }
+
     /// The document ends here: is the value whole? Only a number can be.
     pub(super) fn is_whole_at_end(&self) -> bool {
         self.depth == 0 && self.at == At::InNumber && self.digits.is_number()
     }
 
     /// Goes on from `pos` to the value's end or the buffer's. No more than `room` containers may be open in it.
-    pub(super) fn run(&mut self, buf: &[u8], mut pos: usize, room: usize) -> Result<Token, Bad> {
+    ///
+    /// What lies in the stretch of `marks` is taken in one tight loop; the rest, and the faults, byte by byte.
+    pub(super) fn run(&mut self, marks: &mut Marks, buf: &[u8], mut pos: usize, room: usize) -> Result<Token, Bad> {
+        loop {
+            let starts = self.at == At::Value && self.depth == 0;
+            if (starts || self.at == At::After && self.depth > 0)
+                && let Some(mut view) = marks.over(buf, pos)
+            {
+                let base = view.base;
+                pos = base + self.quick(&mut view, pos - base, room);
+                let next = view.next;
+                marks.passed(next);
+            }
+            if let Some(token) = self.slow(buf, &mut pos, room)? {
+                return Ok(token);
+            }
+        }
+    }
+
+    /// As far as the marks say: gives where it stopped, behind a value or an opener.
+    pub(super) fn quick(&mut self, view: &mut View<'_>, from: usize, room: usize) -> usize {
+        // Where what has been seen ends, and how to go on there.
+        let mut seen = from;
+        let mut object = self.is_object();
+        let mut behind = self.at == At::After;
+        // None: the marks do not say, or there is a fault. Either is for the slow way.
+        let mut walk = || -> Option<()> {
+            let mut at = from;
+            loop {
+                if !behind {
+                    at = view.blank(at)?;
+                    let first = view.byte(at)?;
+                    match first {
+                        b'"' => at = view.string(at, false)? + 1,
+                        b'-' | b'0'..=b'9' => at = view.number(at)?,
+                        b't' | b'f' | b'n' => at = view.literal(at, first)?,
+                        b'{' | b'[' if self.depth < room => {
+                            object = first == b'{';
+                            self.push(object);
+                            at += 1;
+                            (seen, self.at) = (at, if object { At::FirstName } else { At::FirstValue });
+                            at = view.blank(at)?;
+                            match (view.byte(at)?, object) {
+                                (b'"', true) => at = view.member(at)?,
+                                (b'}', true) | (b']', false) => {
+                                    at += 1;
+                                    self.depth -= 1;
+                                    object = self.is_object();
+                                    (seen, self.at) = (at, At::After);
+                                    if self.depth == 0 {
+                                        return None;
+                                    }
+                                }
+                                (_, true) => return None,
+                                (_, false) => continue,
+                            }
+                            if self.at != At::After {
+                                continue;
+                            }
+                        }
+                        _ => return None,
+                    }
+                    (seen, self.at) = (at, At::After);
+                    if self.depth == 0 {
+                        return None;
+                    }
+                }
+                behind = false;
+                at = view.blank(at)?;
+                match (view.byte(at)?, object) {
+                    (b',', true) => at = view.member(view.blank(at + 1)?)?,
+                    (b',', false) => at += 1,
+                    (b'}', true) | (b']', false) => {
+                        at += 1;
+                        self.depth -= 1;
+                        object = self.is_object();
+                        (seen, behind) = (at, true);
+                        if self.depth == 0 {
+                            return None;
+                        }
+                    }
+                    _ => return None,
+                }
+            }
+        };
+        walk();
+        seen
+    }
+
+    /// Byte by byte, to behind the next value. `None`: there may be more in it.
+    fn slow(&mut self, buf: &[u8], place: &mut usize, room: usize) -> Result<Option<Token>, Bad> {
+        let (mut pos, from) = (*place, *place);
         let mut at = self.at;
         // The kind of the innermost container; what is below it lies in `objects`.
         let mut object = self.is_object();
@@ -79,7 +177,7 @@ impl Skim {
             match at {
                 At::Value | At::FirstValue => {
                     pos = scan::blank(buf, pos);
-                    let Some(byte) = buf.get(pos) else { break Ok(Token::More(pos)) };
+                    let Some(byte) = buf.get(pos) else { break Ok(Some(Token::More(pos))) };
                     match byte {
                         b'"' => {
                             pos += 1;
@@ -103,7 +201,7 @@ impl Skim {
                                 pos = end;
                                 at = At::After;
                             }
-                            other => break other,
+                            other => break other.map(Some),
                         },
                         b']' if at == At::FirstValue => at = At::After,
                         _ => break bad(FaultKind::Syntax, pos),
@@ -114,14 +212,14 @@ impl Skim {
                         pos = end;
                         at = At::After;
                     }
-                    other => break other,
+                    other => break other.map(Some),
                 },
                 At::InNumber => match scan::number(buf, pos, &mut self.digits) {
                     Ok(Token::Done(end)) => {
                         pos = end;
                         at = At::After;
                     }
-                    other => break other,
+                    other => break other.map(Some),
                 },
                 At::FirstName | At::Name => {
                     pos = scan::blank(buf, pos);
@@ -132,7 +230,7 @@ impl Skim {
                         }
                         Some(b'}') if at == At::FirstName => at = At::After,
                         Some(_) => break bad(FaultKind::Syntax, pos),
-                        None => break Ok(Token::More(pos)),
+                        None => break Ok(Some(Token::More(pos))),
                     }
                 }
                 At::InName => match scan::string(buf, pos, true, &mut false) {
@@ -140,7 +238,7 @@ impl Skim {
                         pos = end;
                         at = At::Colon;
                     }
-                    other => break other,
+                    other => break other.map(Some),
                 },
                 At::Colon => {
                     pos = scan::blank(buf, pos);
@@ -150,12 +248,15 @@ impl Skim {
                             at = At::Value;
                         }
                         Some(_) => break bad(FaultKind::Syntax, pos),
-                        None => break Ok(Token::More(pos)),
+                        None => break Ok(Some(Token::More(pos))),
                     }
                 }
                 At::After => {
                     if self.depth == 0 {
-                        break Ok(Token::Done(pos));
+                        break Ok(Some(Token::Done(pos)));
+                    }
+                    if pos != from {
+                        break Ok(None);
                     }
                     pos = scan::blank(buf, pos);
                     match buf.get(pos) {
@@ -174,12 +275,13 @@ impl Skim {
                             object = self.is_object();
                         }
                         Some(_) => break bad(FaultKind::Syntax, pos),
-                        None => break Ok(Token::More(pos)),
+                        None => break Ok(Some(Token::More(pos))),
                     }
                 }
             }
         };
         self.at = at;
+        *place = pos;
         result
     }
 

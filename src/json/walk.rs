@@ -15,6 +15,7 @@
 
 use super::automaton::Program;
 use super::dfa::StateId;
+use super::marks::Marks;
 use super::names::{OTHER, Symbol};
 use super::pending::Pending;
 use super::region::Region;
@@ -186,6 +187,7 @@ impl Walker {
     pub(super) fn run(
         &mut self,
         program: &Program,
+        marks: &mut Marks,
         input: Input<'_>,
         mut pos: usize,
         plan: &mut Plan,
@@ -199,7 +201,7 @@ impl Walker {
                     match buf.get(pos) {
                         Some(b'"') => {
                             self.first_item(pos);
-                            match self.items(program, buf, pos, true, plan)? {
+                            match self.items(program, marks, buf, pos, true, plan, judge)? {
                                 Some(at) => pos = at,
                                 None => {
                                     self.begin_name(pos);
@@ -218,7 +220,7 @@ impl Walker {
                         Some(b']') => pos = self.close(pos, plan),
                         Some(_) => {
                             self.first_item(pos);
-                            match self.items(program, buf, pos, true, plan)? {
+                            match self.items(program, marks, buf, pos, true, plan, judge)? {
                                 Some(at) => pos = at,
                                 None => self.stage = Stage::Value,
                             }
@@ -278,25 +280,27 @@ impl Walker {
                         Flow::Wait(at) => return Ok(at),
                     }
                 }
-                Stage::Skim => match self.skim_on(program, input, pos, plan, judge)? {
+                Stage::Skim => match self.skim_on(program, marks, input, pos, plan, judge)? {
                     Flow::Go(at) => pos = at,
                     Flow::Wait(at) => return Ok(at),
                 },
                 Stage::After => {
                     pos = self.blank(program, buf, pos)?;
                     match (buf.get(pos), self.top.kind) {
-                        (Some(b','), Kind::Object | Kind::Array) => match self.items(program, buf, pos, false, plan)? {
-                            Some(at) => pos = at,
-                            None if self.top.kind == Kind::Object => {
-                                self.stage = Stage::Name;
-                                pos += 1;
+                        (Some(b','), Kind::Object | Kind::Array) => {
+                            match self.items(program, marks, buf, pos, false, plan, judge)? {
+                                Some(at) => pos = at,
+                                None if self.top.kind == Kind::Object => {
+                                    self.stage = Stage::Name;
+                                    pos += 1;
+                                }
+                                None => {
+                                    self.top.index += 1;
+                                    self.stage = Stage::Value;
+                                    pos += 1;
+                                }
                             }
-                            None => {
-                                self.top.index += 1;
-                                self.stage = Stage::Value;
-                                pos += 1;
-                            }
-                        },
+                        }
                         (Some(b'}'), Kind::Object) | (Some(b']'), Kind::Array) => pos = self.close(pos, plan),
                         (Some(_), _) => return scan::bad(FaultKind::Syntax, pos),
                         (None, _) => return Ok(pos),

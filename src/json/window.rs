@@ -8,13 +8,14 @@
 //! openers; [`super::Limits::name_bytes`], twice where openers wait), a value held for the judge (`value_bytes`), an element or body
 //! held for a filter, or elements held for an index from the end (`element_bytes`, and the structure of what the filter reads: 32 bytes
 //! a value, which of a body of one-digit numbers held whole is 16 times its size), 64 bytes for each level of
-//! nesting (`depth`). Strings and numbers that are copied or removed pass through however long they are.
+//! nesting (`depth`), 24 KiB of marks (`marks`). Strings and numbers that are copied or removed pass through however long they are.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::automaton::Program;
 use super::judge::is_json;
+use super::marks::Marks;
 use super::patch::Patch;
 use super::scan::Bad;
 use super::trace::Trace;
@@ -129,6 +130,7 @@ pub enum SpliceError {
 pub struct Rewriter {
     program: Arc<Program>,
     walker: Walker,
+    marks: Marks,
     plan: Plan,
     /// The window, and what is held back behind it.
     buf: Vec<u8>,
@@ -160,13 +162,14 @@ impl Rewriter {
     fn with(program: Arc<Program>, trace: Option<Trace>) -> Self {
         let walker = Walker::new(&program, trace);
         let (plan, buf) = (Plan::default(), Vec::new());
-        Self { program, walker, plan, buf, window: 0, pos: 0, valid: 0, gone: 0, fault: None }
+        Self { program, walker, marks: Marks::default(), plan, buf, window: 0, pos: 0, valid: 0, gone: 0, fault: None }
     }
 
     /// Makes it ready for another document, with the room that it has. [`Rewriter::counts`] go on; [`Rewriter::matched`] begin anew.
     /// What was not spliced is lost.
     pub fn restart(&mut self) {
         self.walker.restart(&self.program);
+        self.marks.forget();
         self.plan.clear();
         self.buf.clear();
         (self.window, self.pos, self.valid, self.gone) = (0, 0, 0, 0);
@@ -243,6 +246,7 @@ impl Rewriter {
         self.buf.drain(..self.window);
         self.gone += self.window as u64;
         self.walker.shift(self.window);
+        self.marks.forget();
         self.pos = self.pos.saturating_sub(self.window);
         self.valid = self.valid.saturating_sub(self.window);
         self.window = 0;
@@ -328,7 +332,7 @@ impl Rewriter {
 
     fn walk(&mut self, end: bool, judge: &mut dyn Judge) -> Result<(), Fault> {
         let input = Input { buf: self.buf.get(..self.valid).unwrap_or_default(), end };
-        let walked = self.walker.run(&self.program, input, self.pos, &mut self.plan, judge);
+        let walked = self.walker.run(&self.program, &mut self.marks, input, self.pos, &mut self.plan, judge);
         // Its places are places in this buffer.
         self.walker.region.clear();
         self.walker.tally.settle(&self.program);

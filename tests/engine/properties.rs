@@ -115,6 +115,32 @@ proptest! {
     }
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_document_longer_than_a_marked_stretch_is_read_one_way_however_it_is_cut(
+        items in prop::collection::vec(documents(), 8..24),
+        taste in prop::collection::vec(any::<u8>(), 1..40),
+        rules in prop::sample::select(SETS),
+        drops in any::<bool>(),
+        chunk in 500usize..9000,
+    ) {
+        let text: Vec<String> = items.iter().map(|item| item.spell(&taste)).collect();
+        let mut text = text.join(",");
+        while text.len() < 20_000 {
+            text = format!("{text},{text}");
+        }
+        let text = format!("[{text}]");
+        let program = program(if drops { Drop } else { Keep }, rules);
+        let whole = run_with(&program, text.as_bytes(), usize::MAX, false, false).0;
+        // So short pieces are not marked, or hardly.
+        for chunk in [7, chunk] {
+            prop_assert!(run_with(&program, text.as_bytes(), chunk, true, false).0 == whole, "cut at {chunk}: {text}");
+        }
+    }
+}
+
 /// Leaves everything for later.
 struct Later;
 

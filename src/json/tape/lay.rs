@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use super::super::filter::reads::{ReadId, Reads};
+use super::super::marks::Marks;
 use super::super::scan::{self, Digits, Token};
 use super::super::skim::Skim;
 use super::super::text;
@@ -18,6 +19,7 @@ pub(super) struct Desk {
     names: Vec<(Range<u32>, u64)>,
     sorted: Vec<u64>,
     skim: Skim,
+    marks: Marks,
 }
 
 /// An open container.
@@ -37,6 +39,7 @@ struct Open {
 
 impl Tape {
     pub(super) fn lay_out(&mut self, bytes: &[u8], start: usize, room: usize, reads: Option<&Reads>) -> Option<usize> {
+        self.desk.marks.forget();
         self.desk.open.clear();
         self.desk.names.clear();
         let root = if reads.is_some() { Reads::ROOT } else { Reads::WHOLE };
@@ -115,8 +118,8 @@ impl Tape {
             NodeKind::Object | NodeKind::Array if is_open => at + 1,
             NodeKind::Object | NodeKind::Array => {
                 self.desk.skim.restart();
-                let Ok(Token::Done(end)) = self.desk.skim.run(bytes, at, room.checked_sub(self.desk.open.len())?)
-                else {
+                let room = room.checked_sub(self.desk.open.len())?;
+                let Ok(Token::Done(end)) = self.desk.skim.run(&mut self.desk.marks, bytes, at, room) else {
                     return None;
                 };
                 end
