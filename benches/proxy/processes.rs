@@ -119,6 +119,9 @@ api_key = { header = "x-api-key", sha256 = ["@key@"] }
 rate = "1000000/s"
 concurrent = 1000
 body = "4GiB"
+# For the body of 1 GiB, of which millions of values become tokens: the defaults bound bodies that nobody expects.
+leaves = 100000000
+growth = "4GiB"
 
 [[inbound]]
 match = "GET /orders/{size}"
