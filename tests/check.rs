@@ -154,6 +154,13 @@ upstream = "orders"
 body = "form"
 keep = ["street"]
 fields = [{ form = "phone", do = "mask", keep_last = 2 }]
+[[inbound]]
+match = "GET /parts"
+upstream = "orders"
+[inbound.response]
+body = "multipart"
+keep = ["city"]
+fields = [{ part = "order", path = "$.id", is = "id", do = "tokenize" }]
 "#;
 
 fn explain(document: &str, more: &[&str]) -> (Exit, String, String) {
@@ -257,6 +264,20 @@ fn explain_reads_forms_as_traffic_does() {
     assert_eq!(row(&out, "form n")[1..], ["(default: drop)", "-"]);
     let (exit, out, _) = explain("street=%", &["-r", "GET /form"]);
     assert!(exit == Exit::Findings && out.contains("the document is refused: a malformed escape"), "{out}");
+}
+
+#[test]
+fn explain_reads_parts_as_traffic_does() {
+    let part =
+        |name: &str, content: &str| format!("--b\r\nContent-Disposition: form-data; name={name}\r\n\r\n{content}\r\n");
+    let body = [part("city", "Ulm"), part("order", "{\"id\":\"7\",\"m\":1}"), part("x", "1")].concat();
+    let (exit, out, _) = explain(&format!("{body}--b--"), &["-r", "GET /parts"]);
+    assert_eq!(exit, Exit::Clean, "{out}");
+    assert_eq!(row(&out, "part city").last().unwrap(), "\"Ulm\"");
+    assert_eq!(row(&out, "part order: $['id']").last().unwrap(), "\"<token>\"");
+    assert_eq!(row(&out, "part x")[1..], ["(default: drop)", "-"]);
+    let (exit, out, _) = explain(&body, &["-r", "GET /parts"]);
+    assert!(exit == Exit::Findings && out.contains("the document is refused: a body that ends too early"), "{out}");
 }
 
 #[test]

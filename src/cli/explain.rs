@@ -238,6 +238,8 @@ fn beside(locator: &Locator) -> String {
         Locator::Cookie(name) => format!("cookie {name}"),
         Locator::Event(name) => format!("event {name}"),
         Locator::Form(name) => format!("form {name}"),
+        Locator::Part(name) => format!("part {name}"),
+        Locator::InPart { part, path } => format!("part {part}: {}", path.text()),
     }
 }
 

@@ -12,11 +12,11 @@ use crate::ids::{self, DomainId, RuleId, Shape};
 use crate::json::{patch, text};
 use crate::keys;
 use crate::policy::compile::{Asker, CompiledLeg};
-use crate::policy::rule::{Action, Locator, Plain};
+use crate::policy::rule::{Action, Plain};
 use crate::vault::token::{Issued, Opened, Value};
 use crate::vault::{Opener, Pseudonymizer, Recipient, Sealer, Vault};
 
-use super::head::Beside;
+use super::beside::Beside;
 use super::inside::{Hand, Opening};
 use super::transform::{Generalized, Generalizer, Masker};
 
@@ -130,8 +130,7 @@ impl Binder<'_> {
             }
             Asker::Reveal(_) => None,
         });
-        let in_form =
-            |index: &usize| compiled.leg.rules.get(*index).is_some_and(|rule| matches!(rule.locator, Locator::Form(_)));
+        let in_form = |index: &usize| compiled.leg.rules.get(*index).is_some_and(|rule| rule.locator.is_asked_for());
         let formed = (0..compiled.leg.rules.len()).filter(in_form).map(|index| (index, Wanted::Rule(index)));
         for (index, what) in selected.chain(formed) {
             if let Some(rule) = compiled.leg.rules.get(index).filter(|rule| rule.must) {

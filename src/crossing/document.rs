@@ -64,7 +64,7 @@ impl Document {
             return Err(cause);
         }
         let leg = bench.leg;
-        let asker = self.rewriter.failed().and_then(|selection| leg.compiled.askers.get(selection)).copied();
+        let asker = self.rewriter.failed().and_then(|selection| bench.askers.get(selection)).copied();
         let rule = asker.and_then(|asker| leg.rule_id(asker)).cloned();
         let leg = leg.side;
         Err(match (fault, asker, rule) {

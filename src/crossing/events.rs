@@ -15,8 +15,8 @@ use crate::frames::events::{Field, Line, Step};
 use crate::json::automaton::Otherwise;
 use crate::verdict::Refusal;
 
+use super::beside::Pick;
 use super::document::Document;
-use super::head::Pick;
 use super::place::Crossed;
 use super::{Bench, Out, malformed};
 

@@ -11,8 +11,8 @@ use crate::json::text;
 use crate::policy::rule::Locator;
 use crate::verdict::Refusal;
 
+use super::beside::Pick;
 use super::bind::{BoundLeg, Wanted};
-use super::head::Pick;
 use super::place::Crossed;
 use super::{Bench, Out, malformed};
 

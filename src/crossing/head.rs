@@ -4,21 +4,15 @@
 //! headers are on the default list, and what their values may look like, is HTTP's affair and comes in as a function
 //! (`proxy::headers`). Start at [`HeadCrossing`]; what it makes is a [`ReleasedHead`].
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use ::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::clock::Time;
-use crate::json::automaton::Otherwise;
-use crate::json::text;
-use crate::policy::actions::REVEAL_RANK;
-use crate::policy::compile::{Asker, CompiledLeg};
+use crate::policy;
+use crate::policy::compile::Asker;
 use crate::policy::route::{QueryPair, Template, TemplateSegment, encode_query, encode_segment};
-use crate::policy::rule::Locator;
-use crate::policy::{self, clash};
 use crate::verdict::Refusal;
 
+use super::beside::Pick;
 use super::bind::{Applied, BoundLeg, Input, Transformer};
 use super::inside::{self, Hand};
 use super::{Tally, add};
@@ -99,125 +93,6 @@ impl PathTemplate {
             pieces.push(Piece::Literal(literal));
         }
         Some(Self { pieces })
-    }
-}
-
-/// Which rule decides at a place beside the body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pick {
-    /// The strictest one.
-    One(Asker),
-    /// Two of one kind with different settings: removed.
-    Clash,
-}
-
-/// What of a leg looks beside the body, by place.
-#[derive(Debug, Default)]
-pub struct Beside {
-    captures: Vec<(Arc<str>, Pick)>,
-    query: Vec<(Arc<str>, Pick)>,
-    headers: Vec<(HeaderName, Pick)>,
-    cookies: Vec<(Arc<str>, Pick)>,
-    events: Vec<(Arc<str>, Pick)>,
-    /// By name; those of `folded` by folded name. A rule that is compared folded is stricter than one that is not.
-    form: HashMap<Arc<str>, Pick>,
-    folded: HashMap<Arc<str>, Pick>,
-    listed_headers: Vec<HeaderName>,
-    musts: Vec<usize>,
-}
-
-impl Beside {
-    pub(super) fn new(compiled: &CompiledLeg) -> Self {
-        let leg = &compiled.leg;
-        let mut beside = Self {
-            // INVARIANT: nothing that must never cross is on the list, whatever the policy says.
-            listed_headers: leg.headers.iter().filter_map(|name| name.parse().ok()).filter(|n| !never(n)).collect(),
-            ..Self::default()
-        };
-        let (mut form, mut folded) = (Vec::new(), Vec::new());
-        for asker in &compiled.beside {
-            let locator = match asker {
-                Asker::Rule(index) => leg.rules.get(*index).map(|rule| &rule.locator),
-                Asker::Reveal(index) => leg.reveals.get(*index).map(|reveal| &reveal.locator),
-            };
-            match locator {
-                Some(Locator::Capture(name)) => pick(&mut beside.captures, name.as_str().into(), *asker, compiled),
-                Some(Locator::Query(name)) => pick(&mut beside.query, name.as_str().into(), *asker, compiled),
-                // A fold never widens a `keep`, nor a reveal.
-                Some(Locator::Form(name)) if leg.default == Otherwise::Keep && rank(*asker, compiled) > REVEAL_RANK => {
-                    pick(&mut folded, text::fold(name).as_ref().into(), *asker, compiled);
-                }
-                Some(Locator::Form(name)) => pick(&mut form, name.as_str().into(), *asker, compiled),
-                Some(Locator::Event(name)) => pick(&mut beside.events, name.as_str().into(), *asker, compiled),
-                Some(Locator::Cookie(name)) => pick(&mut beside.cookies, name.as_str().into(), *asker, compiled),
-                Some(Locator::Header(name)) => {
-                    if let Ok(name) = name.parse::<HeaderName>()
-                        && !never(&name)
-                    {
-                        pick(&mut beside.headers, name, *asker, compiled);
-                    }
-                }
-                Some(Locator::Path(_)) | None => {}
-            }
-            if let Asker::Rule(index) = asker
-                && leg.rules.get(*index).is_some_and(|rule| rule.must && !matches!(rule.locator, Locator::Form(_)))
-            {
-                beside.musts.push(*index);
-            }
-        }
-        (beside.form, beside.folded) = (form.into_iter().collect(), folded.into_iter().collect());
-        beside
-    }
-}
-
-impl Beside {
-    /// Which rule decides on a pair of a form.
-    pub(super) fn form(&self, name: &str) -> Option<Pick> {
-        let folded = || self.folded.get(text::fold(name).as_ref());
-        let folded = if self.folded.is_empty() { None } else { folded() };
-        folded.or_else(|| self.form.get(name)).copied()
-    }
-
-    /// Which rule decides on this line of an event.
-    pub(super) fn event(&self, line: &str) -> Option<Pick> {
-        self.events.iter().find(|(known, _)| **known == *line).map(|(_, pick)| *pick)
-    }
-}
-
-/// Puts `asker` where it is the strictest at its place.
-fn pick<K: PartialEq>(list: &mut Vec<(K, Pick)>, key: K, asker: Asker, compiled: &CompiledLeg) {
-    let Some((_, known)) = list.iter_mut().find(|(known, _)| *known == key) else {
-        list.push((key, Pick::One(asker)));
-        return;
-    };
-    let Pick::One(other) = *known else { return };
-    let (new, old) = (rank(asker, compiled), rank(other, compiled));
-    if new > old {
-        *known = Pick::One(asker);
-    } else if new == old && !same(asker, other, compiled) {
-        *known = Pick::Clash;
-    }
-}
-
-/// The order of strictness (`policy-language`: Rules).
-fn rank(asker: Asker, compiled: &CompiledLeg) -> u8 {
-    let Asker::Rule(index) = asker else { return REVEAL_RANK };
-    compiled.leg.rules.get(index).map_or(u8::MAX, |rule| rule.action.rank())
-}
-
-/// Whether two askers of one rank leave the same thing behind.
-fn same(one: Asker, other: Asker, compiled: &CompiledLeg) -> bool {
-    let leg = &compiled.leg;
-    match (one, other) {
-        (Asker::Rule(a), Asker::Rule(b)) => match (leg.rules.get(a), leg.rules.get(b)) {
-            (Some(a), Some(b)) => !clash::differ(a, b),
-            _ => false,
-        },
-        (Asker::Reveal(a), Asker::Reveal(b)) => match (leg.reveals.get(a), leg.reveals.get(b)) {
-            (Some(a), Some(b)) => !clash::reveals_differ(a, b),
-            _ => false,
-        },
-        _ => false,
     }
 }
 

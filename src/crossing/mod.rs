@@ -6,12 +6,14 @@
 //! feed ──> scan, plan (json) ──> resolve (vault) ──> splice ──> take ──> Released
 //! ```
 
+mod beside;
 pub mod bind;
 mod document;
 mod events;
 mod form;
 pub mod head;
 pub mod inside;
+mod parts;
 mod place;
 mod records;
 pub mod transform;
@@ -26,6 +28,7 @@ use crate::ids::{Leg, RuleId};
 use crate::json::patch::{self, Patch};
 use crate::json::text;
 use crate::json::window::{Judge, Judgement, Kind, Leaf};
+use crate::policy::compile::Asker;
 use crate::policy::rule::BodyKind;
 use crate::verdict::Refusal;
 use bind::{Applied, BoundLeg, Input, Must, Transformer, Wanted};
@@ -33,6 +36,7 @@ use document::Document;
 use events::Events;
 use form::Form;
 use inside::{Hand, Opening};
+use parts::Parts;
 use records::Records;
 
 /// Bytes of a body that may leave.
@@ -79,6 +83,8 @@ pub struct Crossing {
     leg: Arc<BoundLeg>,
     /// Made with the first byte: most requests have no body.
     body: Option<Box<Body>>,
+    /// Of parts: the boundary of what comes and of what leaves.
+    boundaries: Option<(String, String)>,
     hand: Hand,
     out: Out,
     bytes_in: u64,
@@ -98,6 +104,8 @@ enum Body {
     Events(Events),
     /// Pairs of a form.
     Form(Form),
+    /// Parts.
+    Parts(Parts),
 }
 
 /// What was decided, and how much of it may leave.
@@ -118,6 +126,8 @@ impl Out {
 /// Judges the leaves of one document.
 struct Bench<'a> {
     leg: &'a BoundLeg,
+    /// Who asks, by selection number of the document's program.
+    askers: &'a [Asker],
     hand: &'a mut Hand,
     /// What changes in the leaf that was judged last.
     patches: Vec<Patch>,
@@ -128,7 +138,13 @@ impl Crossing {
     #[must_use]
     pub fn new(leg: Arc<BoundLeg>, now: Time) -> Self {
         let hand = Hand::new(now);
-        Self { leg, body: None, hand, out: Out::default(), bytes_in: 0, bytes_out: 0, failed: false }
+        Self { leg, body: None, boundaries: None, hand, out: Out::default(), bytes_in: 0, bytes_out: 0, failed: false }
+    }
+
+    /// Says how the parts of a body are set apart: where it comes (`theirs`), and where it leaves. Before the first byte; nobody who
+    /// sends a part may know `ours`.
+    pub fn set_apart(&mut self, theirs: String, ours: String) {
+        self.boundaries = Some((theirs, ours));
     }
 
     /// Scans, plans, resolves, splices the next bytes.
@@ -143,7 +159,7 @@ impl Crossing {
             return Ok(());
         }
         self.bytes_in = self.bytes_in.saturating_add(chunk.len() as u64);
-        let body = self.body.get_or_insert_with(|| Box::new(Body::new(&self.leg)));
+        let body = self.body.get_or_insert_with(|| Box::new(Body::new(&self.leg, self.boundaries.as_ref())));
         let mut bench = Bench::new(&self.leg, &mut self.hand);
         let fed = body.feed(chunk, &mut bench, &mut self.out);
         self.settle(fed)
@@ -238,7 +254,7 @@ impl Crossing {
 }
 
 impl Body {
-    fn new(leg: &BoundLeg) -> Self {
+    fn new(leg: &BoundLeg, boundaries: Option<&(String, String)>) -> Self {
         let Some(program) = &leg.compiled.program else {
             return match leg.compiled.leg.body {
                 BodyKind::Form => Self::Form(Form::new(leg.compiled.value_bytes)),
@@ -247,6 +263,11 @@ impl Body {
         };
         let document = Document::new(program);
         match leg.compiled.leg.body {
+            BodyKind::Multipart => {
+                // Without boundaries it is no delimiter that can come, and nothing is read.
+                let (theirs, ours) = boundaries.map_or(("", ""), |(theirs, ours)| (theirs, ours));
+                Self::Parts(Parts::new(theirs, ours))
+            }
             BodyKind::Sse => Self::Events(Events::new(document, leg.compiled.unit_bytes)),
             BodyKind::Ndjson => Self::Lines(Records::new(document, leg.compiled.unit_bytes)),
             _ => Self::Json(document),
@@ -260,6 +281,7 @@ impl Body {
             Self::Lines(records) => return records.feed(chunk, bench, out),
             Self::Events(events) => return events.feed(chunk, bench, out),
             Self::Form(form) => return form.feed(chunk, bench, out),
+            Self::Parts(parts) => return parts.feed(chunk, bench, out),
         }
         out.release();
         Ok(())
@@ -276,6 +298,7 @@ impl Body {
             // What stands behind the last event is none.
             Self::Events(_) => return Ok(()),
             Self::Form(form) => return form.finish(bench, out),
+            Self::Parts(parts) => return parts.finish(bench, out),
         }
         out.release();
         Ok(())
@@ -284,7 +307,7 @@ impl Body {
     /// The one that counts.
     fn document(&self) -> Option<&Document> {
         match self {
-            Self::Unread | Self::Form(_) => None,
+            Self::Unread | Self::Form(_) | Self::Parts(_) => None,
             Self::Json(document) => Some(document),
             Self::Lines(records) => Some(records.document()),
             Self::Events(events) => Some(events.document()),
@@ -294,7 +317,12 @@ impl Body {
 
 impl<'a> Bench<'a> {
     fn new(leg: &'a BoundLeg, hand: &'a mut Hand) -> Self {
-        Self { leg, hand, patches: Vec::new() }
+        Self { leg, askers: &leg.compiled.askers, hand, patches: Vec::new() }
+    }
+
+    /// The same, for a document of which others ask.
+    fn with<'b>(&'b mut self, askers: &'b [Asker]) -> Bench<'b> {
+        Bench { leg: self.leg, askers, hand: self.hand, patches: Vec::new() }
     }
 
     /// Opens a string.
@@ -343,6 +371,7 @@ fn malformed(leg: Leg, fault: frames::Fault, unit: u64) -> Refusal {
         K::LineReturn => "line",
         K::EventTooLong | K::EventUtf8 | K::EventUnlisted => "event",
         K::FormEscape | K::FormByte | K::FormUtf8 | K::FormName | K::FormValue | K::FormUnlisted => "pair",
+        _ => "part",
     };
     Refusal::BodyMalformed { leg, fault: fault.kind.code(), location: format!("{word} {unit}"), offset: fault.offset }
 }
@@ -357,7 +386,7 @@ pub(crate) fn add(tally: &mut Tally, id: &RuleId, count: u64) {
 
 impl Judge for Bench<'_> {
     fn judge(&mut self, leaf: Leaf<'_>, out: &mut Vec<u8>) -> Judgement {
-        let asker = self.leg.compiled.askers.get(leaf.selection);
+        let asker = self.askers.get(leaf.selection);
         let Some(transformer) = asker.and_then(|asker| self.leg.transformer(*asker)) else { return Judgement::Refuse };
         if let Transformer::Inside(opening) = transformer {
             return self.open(opening, &leaf);

@@ -4,8 +4,8 @@
 
 use crate::verdict::Refusal;
 
+use super::beside::Pick;
 use super::bind::{Applied, Input, Transformer};
-use super::head::Pick;
 use super::{Bench, add};
 use crate::policy::compile::Asker;
 

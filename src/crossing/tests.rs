@@ -2,6 +2,7 @@
 
 mod form;
 mod framed;
+mod parts;
 
 use std::path::Path;
 

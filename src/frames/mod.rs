@@ -1,4 +1,4 @@
-//! How a body that is not one JSON document is cut into what it is made of: lines, events, pairs.
+//! How a body that is not one JSON document is cut into what it is made of: lines, events, pairs, parts.
 //!
 //! Pure: bytes in, pieces out, the same however the bytes were cut into chunks; nothing of JSON, policies or HTTP. A reader takes
 //! from the front of what it is given and says what it found; it holds no more than what it cannot decide yet. What becomes of a
@@ -8,7 +8,9 @@ use std::fmt;
 
 pub mod events;
 pub mod form;
+pub mod head;
 pub mod lines;
+pub mod parts;
 
 /// Why a body is not in its framing. Holds no byte of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,4 +66,30 @@ fault_kinds! {
     FormValue => "form_value_too_long", "a value that is too long to be transformed";
     /// The leg's default is `refuse`, and no rule names this pair.
     FormUnlisted => "form_unlisted", "a field that the policy does not list";
+    /// Bytes before the first part.
+    PartsPreamble => "part_preamble", "bytes before the first part";
+    /// Bytes behind the last part.
+    PartsEpilogue => "part_epilogue", "bytes behind the last part";
+    /// The end came before the last delimiter.
+    PartsTruncated => "part_truncated", "a body that ends too early";
+    /// A line that begins as a delimiter and goes on otherwise.
+    PartsDelimiter => "part_delimiter", "a malformed delimiter";
+    /// A head that is longer than what is held.
+    PartsHeadTooLong => "part_head_too_long", "the head of a part that is too long";
+    /// A head that cannot be read in one way.
+    PartsHead => "part_head", "a malformed head of a part";
+    /// No name, or one that some readers would read otherwise.
+    PartsName => "part_name", "a name of a part that is missing or can be read in two ways";
+    /// `Content-Transfer-Encoding`.
+    PartsEncoding => "part_encoding", "a part in an encoding of its own";
+    /// Another type than its rule takes.
+    PartType => "part_type", "a part that is not of its type";
+    /// Text that is not UTF-8.
+    PartUtf8 => "part_utf8", "bytes that are not UTF-8";
+    /// A value that has to be held to be transformed is longer than the limit.
+    PartValue => "part_value_too_long", "a value that is too long to be transformed";
+    /// The leg's default is `refuse`, and no rule names this part.
+    PartUnlisted => "part_unlisted", "a part that the policy does not list";
+    /// A file, or a part of a type that is not read, without a permission.
+    PartFile => "part_file", "a file that the policy does not list";
 }

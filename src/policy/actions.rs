@@ -116,7 +116,7 @@ pub fn action(report: &mut Report<'_>, rule: &Section<'_, '_>, locator: Option<&
         _ => Action::Drop,
     };
     match locator {
-        Some(locator) if !matches!(locator, Locator::Path(_)) => beside(report, rule, locator, action, &verb),
+        Some(locator) if !locator.is_path() => beside(report, rule, locator, action, &verb),
         _ => Some(action),
     }
 }
@@ -284,6 +284,10 @@ fn beside(
             "a part of the path cannot be dropped",
             "use `replace`, `tokenize` or `pseudonymize`, or leave the route out",
         ),
+        (Action::Keep { whole: true }, Locator::Part(_)) if rule.has("reason") => Some(action),
+        (Action::Keep { whole: true }, Locator::Part(_)) => {
+            refuse(rule.key_span("whole"), "a file passes unread: say why", "write a `reason`")
+        }
         (Action::Keep { whole: true }, _) => {
             refuse(rule.key_span("whole"), "`whole` speaks of containers in a body", "leave it out")
         }
@@ -299,7 +303,9 @@ fn beside(
                     text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b',' | b';' | b'\\'))
                 }
                 Locator::Event(_) => !text.contains(['\0', '\r', '\n']),
-                Locator::Query(_) | Locator::Path(_) | Locator::Form(_) => true,
+                Locator::Query(_) | Locator::Path(_) | Locator::Form(_) | Locator::Part(_) | Locator::InPart { .. } => {
+                    true
+                }
             };
             if !fits {
                 return refuse(

@@ -81,7 +81,9 @@ pub fn reveals_differ(a: &Reveal, b: &Reveal) -> bool {
 fn rules_meet(a: &Rule, b: &Rule) -> bool {
     let below = !matches!(a.action, Action::Drop | Action::Null | Action::Replace { .. });
     let out = |rule: &Rule, other: &Rule| match &other.locator {
-        Locator::Path(path) => rule.except.iter().any(|out| covers(out.segments(), path.segments())),
+        Locator::Path(path) | Locator::InPart { path, .. } => {
+            rule.except.iter().any(|out| covers(out.segments(), path.segments()))
+        }
         _ => false,
     };
     meet(&a.locator, &b.locator, below) && !out(a, b) && !out(b, a)
@@ -90,6 +92,9 @@ fn rules_meet(a: &Rule, b: &Rule) -> bool {
 fn same(a: &Locator, b: &Locator) -> bool {
     match (a, b) {
         (Locator::Path(a), Locator::Path(b)) => a.segments() == b.segments(),
+        (Locator::InPart { part: x, path: a }, Locator::InPart { part: y, path: b }) => {
+            x == y && a.segments() == b.segments()
+        }
         (a, b) => a == b,
     }
 }
@@ -98,6 +103,9 @@ fn same(a: &Locator, b: &Locator) -> bool {
 pub fn meet(a: &Locator, b: &Locator, below: bool) -> bool {
     match (a, b) {
         (Locator::Path(a), Locator::Path(b)) => paths_meet(a, b, below),
+        (Locator::InPart { part: x, path: a }, Locator::InPart { part: y, path: b }) => {
+            x == y && paths_meet(a, b, below)
+        }
         (a, b) => a == b,
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::ids::Direction;
 use crate::json;
 use crate::json::automaton::{Otherwise, Program, ProgramError, Selection, Verb};
+use crate::json::path::Path;
 
 use super::actions::REVEAL_RANK;
 use super::diagnostic::{Diagnostic, Severity};
@@ -65,6 +66,17 @@ pub struct CompiledLeg {
     pub inside: BTreeMap<usize, Self>,
     /// Bytes of a value outside of JSON up to which it is held to be transformed.
     pub value_bytes: usize,
+    /// Parts that are JSON.
+    pub parts: Vec<CompiledPart>,
+}
+
+/// A part that is a JSON document, ready to run.
+#[derive(Debug)]
+pub struct CompiledPart {
+    /// Its name.
+    pub name: String,
+    /// The leg, with the program of the part's document and who asks it.
+    pub leg: CompiledLeg,
 }
 
 impl CompiledLeg {
@@ -73,6 +85,16 @@ impl CompiledLeg {
     pub fn asker(&self, selection: usize) -> Option<Asker> {
         let beside = selection.checked_sub(self.askers.len());
         beside.map_or_else(|| self.askers.get(selection), |index| self.beside.get(index)).copied()
+    }
+
+    /// The rules in a part of this name. Folded where what is not listed stays, so that none can slip past.
+    #[must_use]
+    pub fn part(&self, name: &str) -> Option<&CompiledPart> {
+        let folded = |part: &&CompiledPart| {
+            self.leg.default == Otherwise::Keep && json::text::fold(&part.name) == json::text::fold(name)
+        };
+        let exact = self.parts.iter().find(|part| part.name == name);
+        exact.or_else(|| self.parts.iter().find(folded))
     }
 
     /// The strictest of the rules that look beside documents at such a place, by its number as a selection.
@@ -144,23 +166,117 @@ fn router(policy: &Policy, direction: Direction, found: &mut Vec<Diagnostic>) ->
 }
 
 fn compile_leg(leg: &Leg, route: &Place, limits: json::Limits, found: &mut Vec<Diagnostic>) -> Option<CompiledLeg> {
-    let mut selections = Vec::new();
-    let mut askers = Vec::new();
-    let mut beside = Vec::new();
-    let mut settings = Settings::default();
+    let rules = leg.rules.iter().enumerate().map(|(index, rule)| (Asker::Rule(index), &rule.locator));
+    let reveals = leg.reveals.iter().enumerate().map(|(index, reveal)| (Asker::Reveal(index), &reveal.locator));
+    let beside = rules.chain(reveals).filter(|(_, locator)| !matches!(locator, Locator::Path(_)));
+    let beside: Vec<Asker> = beside.map(|(asker, _)| asker).collect();
+    let (selections, askers) = selections(leg, |locator| match locator {
+        Locator::Path(path) => Some(path),
+        _ => None,
+    });
+    let inside = inside(leg, route, limits, found)?;
+    let mut parts = Vec::new();
+    for name in part_names(leg, found) {
+        let (selections, askers) = self::selections(leg, |locator| match locator {
+            Locator::InPart { part, path } if *part == name => Some(path),
+            _ => None,
+        });
+        let program = match Program::new(selections, leg.default, limits) {
+            Ok(program) => Some(Arc::new(program)),
+            Err(error) => {
+                complain(leg, route, &askers, &error, found);
+                return None;
+            }
+        };
+        let compiled = CompiledLeg {
+            leg: Arc::new(leg.clone()),
+            program,
+            askers,
+            beside: Vec::new(),
+            must: false,
+            parts: Vec::new(),
+            unit_bytes: 0,
+            value_bytes: 0,
+            inside: self::inside(leg, route, limits, found)?,
+        };
+        parts.push(CompiledPart { name, leg: compiled });
+    }
+    let program = match leg.body {
+        BodyKind::Json | BodyKind::Ndjson | BodyKind::Sse | BodyKind::Multipart => {
+            match Program::new(selections, leg.default, limits) {
+                Ok(program) => Some(Arc::new(program)),
+                Err(error) => {
+                    complain(leg, route, &askers, &error, found);
+                    return None;
+                }
+            }
+        }
+        BodyKind::Form | BodyKind::None | BodyKind::Opaque { .. } => None,
+    };
+    let must = leg.deep_rules().iter().any(|deep| deep.thing.must);
+    Some(CompiledLeg {
+        leg: Arc::new(leg.clone()),
+        program,
+        askers,
+        beside,
+        must,
+        parts,
+        unit_bytes: 0,
+        value_bytes: 0,
+        inside,
+    })
+}
+
+/// The rules inside strings, by index of the rule that opens them.
+fn inside(
+    leg: &Leg,
+    route: &Place,
+    limits: json::Limits,
+    found: &mut Vec<Diagnostic>,
+) -> Option<BTreeMap<usize, CompiledLeg>> {
     let mut inside = BTreeMap::new();
-    let folded = leg.default == Otherwise::Keep;
     for (index, rule) in leg.rules.iter().enumerate() {
-        let asker = Asker::Rule(index);
         if let Some(opened) = rule.inside() {
             inside.insert(index, compile_leg(&opened.leg, route, limits, found)?);
         }
-        let Locator::Path(path) = &rule.locator else {
-            beside.push(asker);
-            continue;
-        };
+    }
+    Some(inside)
+}
+
+/// The parts that are JSON. One whose rules speak of it as text too cannot be decided.
+fn part_names(leg: &Leg, found: &mut Vec<Diagnostic>) -> Vec<String> {
+    let mut names: Vec<String> = Vec::new();
+    let rules = leg.rules.iter().map(|rule| (&rule.locator, &rule.place));
+    let all = rules.chain(leg.reveals.iter().map(|reveal| (&reveal.locator, &reveal.place)));
+    for (locator, place) in all.clone() {
+        let Locator::InPart { part, .. } = locator else { continue };
+        if all.clone().any(|(other, _)| matches!(other, Locator::Part(name) if name == part)) {
+            found.push(Diagnostic {
+                code: codes::RULES_CLASH,
+                severity: Severity::Error,
+                file: place.file.clone(),
+                span: place.span.clone(),
+                message: format!("part `{part}` is named both as a whole and by paths in it"),
+                help: Some("a part is text, a file or JSON: keep the rules of one kind".into()),
+            });
+        }
+        if !names.contains(part) {
+            names.push(part.clone());
+        }
+    }
+    names
+}
+
+/// What the rules that lead into one document ask of it, and who asks.
+fn selections<'l>(leg: &'l Leg, path: impl Fn(&'l Locator) -> Option<&'l Path>) -> (Vec<Selection>, Vec<Asker>) {
+    let mut selections = Vec::new();
+    let mut askers = Vec::new();
+    let mut settings = Settings::default();
+    let folded = leg.default == Otherwise::Keep;
+    for (index, rule) in leg.rules.iter().enumerate() {
+        let Some(path) = path(&rule.locator) else { continue };
         let verb = verb(&rule.action);
-        askers.push(asker);
+        askers.push(Asker::Rule(index));
         selections.push(Selection {
             path: path.clone(),
             except: rule.except.clone(),
@@ -172,12 +288,8 @@ fn compile_leg(leg: &Leg, route: &Place, limits: json::Limits, found: &mut Vec<D
         });
     }
     for (index, reveal) in leg.reveals.iter().enumerate() {
-        let asker = Asker::Reveal(index);
-        let Locator::Path(path) = &reveal.locator else {
-            beside.push(asker);
-            continue;
-        };
-        askers.push(asker);
+        let Some(path) = path(&reveal.locator) else { continue };
+        askers.push(Asker::Reveal(index));
         selections.push(Selection {
             path: path.clone(),
             except: Vec::new(),
@@ -188,19 +300,7 @@ fn compile_leg(leg: &Leg, route: &Place, limits: json::Limits, found: &mut Vec<D
             folded: false,
         });
     }
-    let program = match leg.body {
-        BodyKind::Json | BodyKind::Ndjson | BodyKind::Sse => match Program::new(selections, leg.default, limits) {
-            Ok(program) => Some(Arc::new(program)),
-            Err(error) => {
-                complain(leg, route, &askers, &error, found);
-                return None;
-            }
-        },
-        BodyKind::Form | BodyKind::None | BodyKind::Opaque { .. } => None,
-    };
-    let must = leg.deep_rules().iter().any(|deep| deep.thing.must);
-    let leg = Arc::new(leg.clone());
-    Some(CompiledLeg { leg, program, askers, beside, must, unit_bytes: 0, value_bytes: 0, inside })
+    (selections, askers)
 }
 
 fn verb(action: &Action) -> Verb {

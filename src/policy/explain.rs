@@ -9,6 +9,7 @@ use std::sync::Arc;
 use crate::frames::events::{Events, Field, Step};
 use crate::frames::form::{self, Pairs};
 use crate::frames::lines::{Lines, Piece};
+use crate::frames::parts::{self, Parts};
 use crate::ids::RuleId;
 use crate::json::automaton::Otherwise;
 use crate::json::patch::{self, Patch};
@@ -52,6 +53,7 @@ pub struct Explained {
 pub fn explain(leg: &CompiledLeg, body: &[u8], stand_in: &mut StandIn<'_>) -> Explained {
     let mut explained = Explained::default();
     let done = match leg.leg.body {
+        BodyKind::Multipart => parts(leg, body, stand_in, &mut explained.lines),
         BodyKind::Form => form(leg, body, stand_in, &mut explained.lines),
         BodyKind::Sse => events(leg, body, stand_in, &mut explained.lines),
         BodyKind::Ndjson => records(leg, body, stand_in, &mut explained.lines),
@@ -132,6 +134,33 @@ fn form(leg: &CompiledLeg, body: &[u8], stand_in: &mut StandIn<'_>, out: &mut Ve
             }
         }
     }
+}
+
+/// Part by part. The boundary is what the first line says.
+fn parts(leg: &CompiledLeg, body: &[u8], stand_in: &mut StandIn<'_>, out: &mut Vec<Line>) -> Result<(), String> {
+    let first = body.split(|byte| matches!(byte, b'\r' | b'\n')).next().and_then(|line| line.strip_prefix(b"--"));
+    let boundary = first.and_then(|line| std::str::from_utf8(line).ok()).unwrap_or_default();
+    let mut parts = Parts::new(boundary.strip_suffix("--").unwrap_or(boundary));
+    let mut content = Vec::new();
+    parts.feed(body);
+    while let Some(step) = parts.advance().map_err(|fault| fault.to_string())? {
+        match step {
+            parts::Step::Head => content.clear(),
+            parts::Step::Content => content.extend_from_slice(parts.content()),
+            parts::Step::End => {
+                let name = parts.head().name.clone();
+                if let Some(part) = leg.part(&name) {
+                    document(&part.leg, &content, stand_in, &format!("part {name}: "), out)?;
+                    continue;
+                }
+                let folded = |rule: &str| leg.leg.default == Otherwise::Keep && text::fold(rule) == text::fold(&name);
+                let is = |locator: &Locator| matches!(locator, Locator::Part(rule) if *rule == name || folded(rule));
+                let value = String::from_utf8_lossy(&content);
+                place(leg, format!("part {name}"), leg.strictest(is), &value, stand_in, out)?;
+            }
+        }
+    }
+    parts.finish().map_err(|fault| fault.to_string())
 }
 
 /// One text outside of documents, and what the rule of its place makes of it.

@@ -6,7 +6,7 @@ use crate::ids::{Direction, Leg as Half, UpstreamId};
 use crate::json::automaton::Otherwise;
 
 use super::route::Template;
-use super::rule::{BodyKind, Identify, Leg, Locator, Route};
+use super::rule::{Action, BodyKind, Identify, Leg, Locator, Route};
 use super::rules::Around;
 use super::source::{Report, Section, Text, list, near, quote};
 use super::{caution, clash, codes, headers, partner, rules};
@@ -59,6 +59,7 @@ pub fn route(
             json,
             events: false,
             form: false,
+            parts: false,
             identify,
             depth: 0,
             beside: false,
@@ -165,10 +166,11 @@ fn leg<'a>(report: &mut Report<'_>, section: &Section<'_, '_>, around: &dyn Fn(b
     // After a complaint about `body`, complaints about paths into it would be noise.
     let events = body.as_ref().is_none_or(|body| *body == BodyKind::Sse);
     let form = body.as_ref().is_none_or(|body| *body == BodyKind::Form);
-    let around = Around { events, form, ..around(json || body.is_none()) };
+    let parts = body.as_ref().is_none_or(|body| *body == BodyKind::Multipart);
+    let around = Around { events, form, parts, ..around(json || body.is_none()) };
     let default = default(report, section, &around);
     if !around.json {
-        let fields = body == Some(BodyKind::Form);
+        let fields = matches!(body, Some(BodyKind::Form | BodyKind::Multipart));
         let keys = ["keep", "subject", "default"].into_iter().filter(|key| !fields || *key == "subject");
         for key in keys.filter(|key| section.has(key)) {
             let message = format!("{}: `{key}` speaks of a JSON body, and this leg has none", section.name);
@@ -203,6 +205,7 @@ fn leg<'a>(report: &mut Report<'_>, section: &Section<'_, '_>, around: &dyn Fn(b
             None => None,
         },
     };
+    unread(report, &leg, around.name);
     for on in leg.deep_legs() {
         clash::check(report, on.leg);
         if around.discloses() {
@@ -212,8 +215,20 @@ fn leg<'a>(report: &mut Report<'_>, section: &Section<'_, '_>, around: &dyn Fn(b
     whole.then_some(leg)
 }
 
+/// Files that pass unread are told of on every run.
+fn unread(report: &mut Report<'_>, leg: &Leg, name: &str) {
+    for rule in &leg.rules {
+        if let (Locator::Part(part), Action::Keep { whole: true }, Some(reason)) =
+            (&rule.locator, &rule.action, &rule.reason)
+        {
+            let message = format!("[{name}]: part {} passes unread, with the reason {}", quote(part), quote(reason));
+            report.note(codes::OPAQUE_BODY, rule.place.span.clone(), message);
+        }
+    }
+}
+
 fn body(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<BodyKind> {
-    const KINDS: &[&str] = &["json", "ndjson", "sse", "form", "none", "opaque"];
+    const KINDS: &[&str] = &["json", "ndjson", "sse", "form", "multipart", "none", "opaque"];
     let reason = section.text(report, "reason");
     let Some(text) = section.text(report, "body") else {
         if let (Some(reason), false) = (reason, section.has("body")) {
@@ -227,6 +242,7 @@ fn body(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<BodyKind> 
         "ndjson" => Some(BodyKind::Ndjson),
         "sse" => Some(BodyKind::Sse),
         "form" => Some(BodyKind::Form),
+        "multipart" => Some(BodyKind::Multipart),
         "none" => Some(BodyKind::None),
         "opaque" => match reason.filter(|reason| !reason.value.trim().is_empty()) {
             Some(reason) => {
@@ -248,15 +264,6 @@ fn body(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<BodyKind> 
                 None
             }
         },
-        "multipart" => {
-            report.error_with(
-                codes::UNSUPPORTED,
-                text.span,
-                format!("{}: `body = \"{}\"` is not supported by this version", section.name, text.value),
-                format!("bodies are {}", list(KINDS)),
-            );
-            None
-        }
         other => {
             let help = near(other, KINDS, "bodies");
             let message = format!("{}: unknown kind of body {}", section.name, quote(other));

@@ -86,6 +86,7 @@ fn unlisted(leg: &Leg, way: &[&Locator], keeps: bool) -> bool {
         Locator::Header(name) => leg.headers.contains(name),
         Locator::Event(_) => leg.body == BodyKind::Sse && leg.default == Otherwise::Keep,
         Locator::Form(_) => leg.body == BodyKind::Form && leg.default == Otherwise::Keep,
+        Locator::Part(_) | Locator::InPart { .. } => leg.body == BodyKind::Multipart && leg.default == Otherwise::Keep,
         Locator::Query(_) | Locator::Capture(_) | Locator::Cookie(_) => false,
     }
 }
@@ -108,7 +109,11 @@ fn locators_meet(a: &Locator, b: &Locator) -> bool {
         (Locator::Path(a), Locator::Path(b)) => paths_meet(a, b, true),
         (Locator::Header(a), Locator::Header(b))
         | (Locator::Event(a), Locator::Event(b))
-        | (Locator::Form(a), Locator::Form(b)) => a == b,
+        | (Locator::Form(a), Locator::Form(b))
+        | (Locator::Part(a), Locator::Part(b)) => a == b,
+        (Locator::InPart { part: x, path: a }, Locator::InPart { part: y, path: b }) => {
+            x == y && paths_meet(a, b, true)
+        }
         // What leaves as an id comes back in a header.
         (Locator::Event(a), Locator::Header(b)) => a == "id" && b == "last-event-id",
         _ => false,
@@ -189,7 +194,9 @@ fn spell(way: &[&Locator]) -> String {
         | Locator::Capture(name)
         | Locator::Cookie(name)
         | Locator::Event(name)
-        | Locator::Form(name) => name.clone(),
+        | Locator::Form(name)
+        | Locator::Part(name) => name.clone(),
+        Locator::InPart { part, path } => format!("{part}: {}", path.text()),
     };
     way.iter().map(text).collect::<Vec<_>>().join(" > ")
 }

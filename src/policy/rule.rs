@@ -279,6 +279,8 @@ pub enum BodyKind {
     Sse,
     /// Pairs of names and values (WHATWG URL, section 5).
     Form,
+    /// Parts (RFC 7578).
+    Multipart,
     /// No body at all.
     None,
     /// Bytes that pass unread; lists the reason that the policy gives.
@@ -350,6 +352,35 @@ pub enum Locator {
     Event(String),
     /// A field of a form, by its decoded name.
     Form(String),
+    /// A part, by its name.
+    Part(String),
+    /// In a part that is a JSON document.
+    InPart {
+        /// The part's name.
+        part: String,
+        /// In it.
+        path: Path,
+    },
+}
+
+impl Locator {
+    /// Whether it leads into a JSON document.
+    #[must_use]
+    pub fn is_path(&self) -> bool {
+        matches!(self, Self::Path(_) | Self::InPart { .. })
+    }
+
+    /// Whether it is marked by the framing, and not by a program, that a rule's place is there.
+    #[must_use]
+    pub fn is_asked_for(&self) -> bool {
+        matches!(self, Self::Form(_) | Self::Part(_) | Self::InPart { .. })
+    }
+
+    /// Whether it leads into a body that can be asked whether it is there.
+    #[must_use]
+    pub fn is_in_body(&self) -> bool {
+        self.is_path() || matches!(self, Self::Form(_) | Self::Part(_))
+    }
 }
 
 /// Where, what, what kind, why.

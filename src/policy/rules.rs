@@ -67,6 +67,8 @@ pub struct Around<'a> {
     pub events: bool,
     /// Whether the body is a form.
     pub form: bool,
+    /// Whether the body is made of parts.
+    pub parts: bool,
     /// How the partner proves who it is: its credential is never sent on.
     pub identify: &'a Identify,
     /// Strings and codings around the rule.
@@ -122,7 +124,7 @@ pub fn all(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<'
     let fields = section.sections(report, "fields", "rule", RULE_KEYS);
     let kept = section.texts(report, "keep");
     let reveals = section.sections(report, "reveal", "reveal", REVEAL_KEYS);
-    if around.json || around.form {
+    if around.json || around.form || around.parts {
         for text in &kept {
             let draft = keep(report, text, around);
             found.whole &= draft.is_some();
@@ -160,8 +162,8 @@ pub fn rule(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<
     let reason = section.text(report, "reason").map(|text| text.value.to_owned());
     let must = section.boolean(report, "must").unwrap_or(false);
     let except: Vec<Option<Path>> = section.texts(report, "except").iter().map(|text| path(report, text)).collect();
-    let outside = locator.as_ref().is_some_and(|locator| !matches!(locator, Locator::Path(_)));
-    let in_body = matches!(locator, None | Some(Locator::Path(_) | Locator::Form(_)));
+    let outside = locator.as_ref().is_some_and(|locator| !locator.is_path());
+    let in_body = locator.as_ref().is_none_or(Locator::is_in_body);
     for (key, beside) in [("except", outside), ("must", !in_body || around.beside)] {
         if beside && section.has(key) {
             report.error_with(
@@ -189,8 +191,12 @@ pub fn rule(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<
 /// One of `keep = […]`.
 pub fn keep(report: &mut Report<'_>, text: &Text<'_>, around: &Around<'_>) -> Option<Draft<Rule>> {
     // After a complaint about the body it could be either.
-    let name = around.form && !(around.json && text.value.starts_with('$'));
-    let locator = if name { Locator::Form(text.value.to_owned()) } else { Locator::Path(path(report, text)?) };
+    let name = (around.form || around.parts) && !(around.json && text.value.starts_with('$'));
+    let locator = match name {
+        true if around.parts => Locator::Part(text.value.to_owned()),
+        true => Locator::Form(text.value.to_owned()),
+        false => Locator::Path(path(report, text)?),
+    };
     let place = report.place(text.span.clone());
     let thing = Rule {
         id: RuleId::new(""),
@@ -285,6 +291,12 @@ pub fn path(report: &mut Report<'_>, text: &Text<'_>) -> Option<Path> {
 
 fn locator(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<'_>) -> Option<Locator> {
     let written: Vec<&str> = LOCATORS.iter().copied().filter(|key| section.has(key)).collect();
+    if written == ["path", "part"] {
+        let (path_text, part_text) = (section.required_text(report, "path")?, section.required_text(report, "part")?);
+        let path = path(report, &path_text)?;
+        let part = part(report, &part_text, around)?.value.to_owned();
+        return Some(Locator::InPart { part, path });
+    }
     let [key] = written.as_slice() else {
         let message = match written.as_slice() {
             [] => format!("{}: it does not say where to look", section.name),
@@ -308,15 +320,7 @@ fn locator(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<'
     }
     match *key {
         "form" => form(report, &text, around),
-        "part" => {
-            report.error_with(
-                codes::UNSUPPORTED,
-                key_span,
-                format!("{}: locator `{key}` is not supported by this version", section.name),
-                "bodies of parts are not read in this version",
-            );
-            None
-        }
+        "part" => part(report, &text, around).map(|text| Locator::Part(text.value.to_owned())),
         "path" => {
             let path = path(report, &text)?;
             if !around.json {
@@ -348,6 +352,20 @@ fn locator(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<'
             Some(Locator::Cookie(text.value.to_owned()))
         }
     }
+}
+
+fn part<'t, 'a>(report: &mut Report<'_>, text: &'t Text<'a>, around: &Around<'_>) -> Option<&'t Text<'a>> {
+    if around.parts {
+        return Some(text);
+    }
+    let message = format!("the body of `{}` has no parts", around.name);
+    report.error_with(
+        codes::NOT_JSON,
+        text.span.clone(),
+        message,
+        "write `body = \"multipart\"`, or leave the rule out",
+    );
+    None
 }
 
 fn form(report: &mut Report<'_>, text: &Text<'_>, around: &Around<'_>) -> Option<Locator> {
@@ -468,6 +486,11 @@ fn derive(locator: &Locator) -> String {
         Locator::Cookie(name) => ("cookie.", clean(name)),
         Locator::Event(name) => ("event.", clean(name)),
         Locator::Form(name) => ("form.", clean(name)),
+        Locator::Part(name) => ("part.", clean(name)),
+        Locator::InPart { part, path } => ("part.", {
+            let path = derive(&Locator::Path(path.clone()));
+            if path.is_empty() { clean(part) } else { format!("{}.{path}", clean(part)) }
+        }),
     };
     let mut id = format!("{head}{text}");
     id.truncate(64); // Only ASCII.

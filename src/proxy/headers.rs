@@ -181,6 +181,7 @@ pub fn media_type(headers: &HeaderMap, kind: &BodyKind, leg: Leg) -> Result<Head
         BodyKind::Json => essence == "application/json" || sub.ends_with("+json"),
         BodyKind::Sse => essence == "text/event-stream",
         BodyKind::Form => essence == "application/x-www-form-urlencoded",
+        BodyKind::Multipart => essence == "multipart/form-data",
         BodyKind::Ndjson => NDJSON.contains(&essence.as_str()),
         BodyKind::None => false,
         BodyKind::Opaque { .. } => true,
@@ -201,13 +202,31 @@ pub fn media_type(headers: &HeaderMap, kind: &BodyKind, leg: Leg) -> Result<Head
                 return Err(wrong());
             }
             normal.push_str("; charset=utf-8");
-        } else if key.eq_ignore_ascii_case("boundary") && main == "multipart" && name(bare) {
-            // Without it nobody could read the parts. Only opaque bodies come here.
+        } else if key.eq_ignore_ascii_case("boundary")
+            && main == "multipart"
+            && name(bare)
+            && matches!(kind, BodyKind::Opaque { .. })
+        {
+            // Without it nobody could read the parts. Of a body that is read, we write the parts, and set them apart anew.
             normal.push_str("; boundary=");
             normal.push_str(bare);
         }
     }
     HeaderValue::from_str(&normal).map_err(|_| wrong())
+}
+
+/// The boundary of a body of parts (RFC 2046, section 5.1.1). `None`: it has none, two, or one that is none.
+#[must_use]
+pub fn boundary(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(header::CONTENT_TYPE)?.to_str().ok()?;
+    let parameters = text.split(';').skip(1).filter_map(|parameter| parameter.split_once('='));
+    let mut found = parameters.filter(|(key, _)| key.trim().eq_ignore_ascii_case("boundary"));
+    let (Some((_, value)), None) = (found.next(), found.next()) else { return None };
+    let value = value.trim();
+    let bare = value.strip_prefix('"').and_then(|v| v.strip_suffix('"')).unwrap_or(value);
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"'()+_,-./:=? ".contains(&b);
+    let fits = (1..=70).contains(&bare.len()) && bare.bytes().all(allowed) && !bare.ends_with(' ');
+    fits.then(|| bare.to_owned())
 }
 
 #[cfg(test)]

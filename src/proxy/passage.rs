@@ -4,6 +4,7 @@
 //! has passed so far, and [`Passage::next`] the rest, window by window. Of a stream (`ndjson`) the unit is a record: each comes out
 //! as soon as it is whole. Whoever stops half-way has a part that must be cut off visibly. Start at [`Passage::open`].
 
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -22,6 +23,15 @@ use crate::verdict::Refusal;
 
 use super::exchange::Facts;
 use super::headers;
+
+const FORM_DATA: &str = "multipart/form-data; boundary=";
+
+/// What sets the parts of a body apart that we write. That it cannot stand in a part is because nobody can guess it: 128 bits, keyed by
+/// the system's randomness.
+fn boundary() -> String {
+    let half = |salt: u8| RandomState::new().hash_one(salt);
+    format!("tidegate-{:016x}{:016x}", half(0), half(1))
+}
 
 /// See the module.
 pub struct Passage {
@@ -87,6 +97,16 @@ impl Passage {
         if *kind == BodyKind::Sse {
             limits.body_bytes = u64::MAX;
             passage.at_once = side == Leg::Response;
+        }
+        if *kind == BodyKind::Multipart && passage.media.is_ok() {
+            let ours = boundary();
+            passage.media = match (headers::boundary(headers), HeaderValue::from_str(&format!("{FORM_DATA}{ours}"))) {
+                (Some(theirs), Ok(media)) => {
+                    passage.crossing.set_apart(theirs, ours);
+                    Ok(media)
+                }
+                _ => Err(Refusal::BodyTypeWrong { leg: side }),
+            };
         }
         passage.reader = Some(Reader::new(body, &codings, limits));
         Ok(passage)

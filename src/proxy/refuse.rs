@@ -106,11 +106,14 @@ fn malformed(fault: &'static str, refusal: &Refusal) -> Problem {
         | "json_element_too_long"
         | "event_too_long"
         | "form_name_too_long"
-        | "form_value_too_long" => (StatusCode::PAYLOAD_TOO_LARGE, "a value is too long"),
+        | "form_value_too_long"
+        | "part_value_too_long"
+        | "part_head_too_long" => (StatusCode::PAYLOAD_TOO_LARGE, "a value is too long"),
         "json_leaves" | "json_growth" => (StatusCode::PAYLOAD_TOO_LARGE, "the body asks for too much"),
-        "json_unlisted" | "event_unlisted" | "form_unlisted" => {
+        "json_unlisted" | "event_unlisted" | "form_unlisted" | "part_unlisted" | "part_file" => {
             (StatusCode::UNPROCESSABLE_ENTITY, "a value cannot be taken")
         }
+        "part_type" => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "a part is not of the type that is taken here"),
         _ => (StatusCode::BAD_REQUEST, "the body is malformed"),
     };
     let mut problem = plain(status, fault, title);

@@ -25,6 +25,7 @@ mod inside;
 mod limits;
 mod operate;
 mod outbound;
+mod parts;
 mod protocol;
 mod records;
 mod reload;
