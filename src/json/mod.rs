@@ -45,7 +45,8 @@ pub struct Limits {
     pub value_bytes: usize,
     /// Bytes of an element or body that has to be held to decide a filter or an index from the end. Default 1 MiB.
     pub element_bytes: usize,
-    /// Steps that filters may take in one body. Default 4,000,000.
+    /// Steps that filters may take in one body, beside one for each byte of the elements that they decide about (so that a long
+    /// stream of usual elements never runs out). Default 4,000,000.
     pub filter_steps: u64,
     /// Leaves of one body that may be transformed. Default 1,000,000: a stand-in costs as much as some hundred bytes of scanning.
     pub leaves: u64,

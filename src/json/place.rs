@@ -120,6 +120,7 @@ impl Walker {
                 self.tally.truth = truth;
                 return Ok(Way::Probe);
             }
+            self.tally.steps = self.tally.steps.saturating_add(self.region.len() as u64);
         }
         truth.resize(state.truth_words(), 0);
         for (n, number) in state.tests.iter().enumerate() {
@@ -422,6 +423,7 @@ impl Walker {
                 if !self.region.hold(held, self.value, limits.depth, reads) {
                     return scan::bad(FaultKind::Rule, self.value);
                 }
+                self.tally.steps = self.tally.steps.saturating_add(self.region.len() as u64);
                 self.stage = Stage::Value;
                 return Ok(Flow::Go(self.value));
             }

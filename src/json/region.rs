@@ -37,6 +37,11 @@ impl Region {
         }
     }
 
+    /// Bytes that are held.
+    pub(super) fn len(&self) -> usize {
+        self.range.len()
+    }
+
     pub(super) fn covers(&self, pos: usize) -> bool {
         self.range.contains(&pos)
     }

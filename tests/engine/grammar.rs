@@ -102,6 +102,35 @@ fn what_the_suite_leaves_open_is_decided() {
 }
 
 #[test]
+fn every_file_of_the_suite_is_read_the_same_cut_at_every_byte() {
+    let files: Vec<_> = ['y', 'n', 'i'].into_iter().flat_map(suite).collect();
+    assert!(files.is_empty() || files.len() == 318, "{} files", files.len());
+    let programs = [program(Keep, &[]), program(Drop, &["keep $..[?@.a]", "mask $[-1]"]), program(Drop, &["whole $"])];
+    for ((name, document), program) in files.iter().flat_map(|file| programs.iter().map(move |program| (file, program)))
+    {
+        let whole = run_with(program, document, usize::MAX, true, false).0.out;
+        // The two with a hundred thousand brackets are the same at every byte.
+        for cut in (0..=document.len()).filter(|cut| document.len() < 5000 || cut % 4999 == 0) {
+            let mut rewriter = Rewriter::new(Arc::clone(program));
+            let mut out = Vec::new();
+            let (before, behind) = document.split_at(cut);
+            let mut said = Ok(());
+            for piece in [before, behind] {
+                said = said.and_then(|()| rewriter.feed(piece, &mut Scribe));
+                if said.is_ok() {
+                    rewriter.splice(std::iter::empty(), &mut out).unwrap();
+                }
+            }
+            let said = said.and_then(|()| rewriter.finish(&mut Scribe)).map(|()| {
+                rewriter.splice(std::iter::empty(), &mut out).unwrap();
+                String::from_utf8(std::mem::take(&mut out)).unwrap()
+            });
+            assert_eq!(said, whole, "{name} cut at {cut}");
+        }
+    }
+}
+
+#[test]
 fn each_fault_has_its_kind_and_place() {
     for (document, expected) in [
         ("", "json_empty $ +0"),
@@ -265,6 +294,18 @@ fn what_rules_do_to_one_body_has_a_budget() {
         false,
     );
     assert_eq!(ran.out.unwrap_err().kind, FaultKind::Growth);
+}
+
+#[test]
+fn a_stream_of_usual_elements_never_runs_out_of_steps() {
+    let limits = Limits { filter_steps: 100, ..Limits::default() };
+    let program = limited(Drop, &["keep $[?@.k == 'x'].v"], limits);
+    let long = format!("[{}0]", "{\"k\":\"x\",\"v\":1},".repeat(10_000));
+    assert!(run_with(&program, long.as_bytes(), 4096, true, false).0.out.is_ok());
+    // What looks at everything for each element does.
+    let all = limited(Drop, &["keep $[?count(@..*..*) > 3]"], limits);
+    let deep = format!("[{}{}]", "[".repeat(200), "]".repeat(200));
+    assert_eq!(run(&all, deep.as_bytes()).out.unwrap_err().kind, FaultKind::FilterSteps);
 }
 
 #[test]
