@@ -15,7 +15,9 @@
 
 mod document;
 mod grammar;
+mod growth;
 mod harness;
 mod oracle;
 mod properties;
+mod suite;
 mod table;
