@@ -128,7 +128,7 @@ impl Ledger {
         };
         let mut line = Vec::new();
         entry::start_line(&mut line, clock.now(), settings.durability, &report, found.orderly, &found.unclosed);
-        let mut writer = Writer::new(on(disk), last, settings, pacing, clock.clone(), metrics);
+        let mut writer = Writer::new(on(disk), last, found.previous, settings, pacing, clock.clone(), metrics);
         writer.line(&line).map_err(|error| Error::Unwritable(format!("cannot write the first entry: {error}")))?;
         Self::serve(writer, clock).map(|ledger| (ledger, report))
     }

@@ -16,6 +16,8 @@ use super::segment::{Disk, Name};
 pub(super) struct Found {
     /// The newest segment and its bytes, to go on with.
     pub last: Option<(Name, u64)>,
+    /// The newest segment in which something stands.
+    pub previous: Option<Name>,
     /// Bytes that were set aside.
     pub torn_bytes: u64,
     /// Lines of the newest segment, before its last whole one, that cannot be read.
@@ -53,6 +55,9 @@ pub(super) fn mend(disk: &Disk) -> Result<Found, String> {
             // Whole lines that the last run did not get to sync are about to be told of: they must not vanish after that.
             File::open(&path).and_then(|file| file.sync_all()).map_err(told)?;
             found.last = Some((*name, whole));
+        }
+        if whole > 0 {
+            found.previous.get_or_insert(*name);
         }
         told_all |= whole > 0;
     }

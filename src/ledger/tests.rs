@@ -245,6 +245,18 @@ fn a_new_day_begins_a_new_segment_and_a_clock_set_back_does_not() {
 }
 
 #[test]
+fn a_segment_that_a_crash_left_empty_follows_the_last_one_in_which_something_stands() {
+    let folder = TempDir::new().unwrap();
+    let start = || Ledger::start(settings(folder.path()), Clock::manual(NOON)).unwrap().0;
+    run(start().stop());
+    std::fs::write(folder.path().join("ledger-20261124-000002.jsonl"), b"").unwrap();
+    run(start().stop());
+    let lines = lines(folder.path());
+    let last = lines.iter().rfind(|line| line["kind"] == "segment").unwrap();
+    assert_eq!(last["previous"], "ledger-20261124-000001.jsonl");
+}
+
+#[test]
 fn after_a_batched_run_that_did_not_stop_in_order_the_start_says_what_may_be_lost() {
     let folder = TempDir::new().unwrap();
     let batched = Durability::Batched(Duration::from_millis(50));

@@ -77,17 +77,22 @@ pub(super) struct Writer {
     healthy: Arc<AtomicBool>,
 }
 
+/// So many names that are taken are passed over at one time.
+const TAKEN_MAX: u64 = 64;
+
 impl Writer {
-    /// Goes on with `last` (a name and the bytes in it), where there is one.
+    /// Goes on with `last` (a name and the bytes in it), where there is one. `previous` is the newest segment in which
+    /// something stands.
     pub(super) fn new(
         folder: Box<dyn Folder>,
         last: Option<(Name, u64, Box<dyn Segment>)>,
+        previous: Option<Name>,
         settings: &Settings,
         pacing: Pacing,
         clock: Clock,
         metrics: LedgerMetrics,
     ) -> Self {
-        let previous = last.as_ref().map(|last| last.0);
+        let number = last.as_ref().map_or(0, |last| last.0.number);
         let current = last.map(|(name, acknowledged, segment)| Current { name, segment, acknowledged });
         Self {
             folder,
@@ -98,7 +103,7 @@ impl Writer {
             metrics,
             current,
             previous,
-            number: previous.map_or(0, |name| name.number),
+            number,
             open: BTreeSet::new(),
             unsynced: None,
             gap: None,
@@ -228,10 +233,7 @@ impl Writer {
             self.current = None;
         }
         if self.current.is_none() {
-            self.number = self.number.saturating_add(1);
-            let name = Name { day: today, number: self.number };
-            let segment = self.folder.create(name).inspect_err(|_| self.number -= 1)?;
-            self.current = Some(Current { name, segment, acknowledged: 0 });
+            self.current = Some(self.create(today)?);
         }
         if self.current.as_ref().is_some_and(|current| current.acknowledged == 0) {
             let previous = self.previous.map(|name| name.to_string());
@@ -239,6 +241,22 @@ impl Writer {
             entry::segment_line(&mut self.head, now, previous.as_deref(), self.durability, open);
         }
         Ok(())
+    }
+
+    /// A new segment. A name that is taken is one that was made and could be neither used nor removed: it stays, empty.
+    fn create(&mut self, day: u64) -> io::Result<Current> {
+        let mut taken = 0;
+        loop {
+            let name = Name { day, number: self.number.saturating_add(1 + taken) };
+            match self.folder.create(name) {
+                Ok(segment) => {
+                    self.number = name.number;
+                    return Ok(Current { name, segment, acknowledged: 0 });
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && taken < TAKEN_MAX => taken += 1,
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Whether a segment has no room for `bytes`, or is of another day. A day that lies back is a clock that was set back: no

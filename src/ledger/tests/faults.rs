@@ -341,3 +341,43 @@ fn a_writer_that_panics_refuses_everything_and_leaves_nobody_waiting() {
         assert_eq!(entries(folder.path()).len(), 0);
     }
 }
+
+/// A folder that makes segments, says that it did not, and cannot remove them.
+struct Stubborn(Disk, Arc<AtomicBool>);
+
+impl Folder for Stubborn {
+    fn create(&mut self, name: Name) -> io::Result<Box<dyn Segment>> {
+        let segment = self.0.create(name)?;
+        if self.1.load(Ordering::SeqCst) { Err(io::Error::from(io::ErrorKind::StorageFull)) } else { Ok(segment) }
+    }
+
+    fn remove(&mut self, name: Name) -> io::Result<()> {
+        if self.1.load(Ordering::SeqCst) {
+            return Err(io::Error::from(io::ErrorKind::PermissionDenied));
+        }
+        self.0.remove(name)
+    }
+}
+
+#[test]
+fn a_segment_that_was_made_and_could_neither_be_used_nor_removed_does_not_stand_in_the_way() {
+    let folder = TempDir::new().unwrap();
+    let (broken, clock) = (Arc::new(AtomicBool::new(false)), Clock::manual(NOON));
+    let on = |disk| Box::new(Stubborn(disk, Arc::clone(&broken))) as Box<dyn Folder>;
+    let metrics = LedgerMetrics::default();
+    let started = Ledger::start_on(&settings(folder.path()), clock.clone(), metrics, Pacing::default(), on);
+    let (ledger, _) = started.unwrap();
+    run(ledger.record(an_open(1), a_close())).unwrap();
+    clock.set(Time(NOON.0 + DAY));
+    broken.store(true, Ordering::SeqCst);
+    for n in 2..5 {
+        run(ledger.record(an_open(n), a_close())).unwrap_err();
+    }
+    broken.store(false, Ordering::SeqCst);
+    run(ledger.record(an_open(5), a_close())).unwrap();
+    run(ledger.stop());
+    assert_eq!(entries(folder.path()).len(), 2);
+    let (ledger, report) = Ledger::start(settings(folder.path()), clock).unwrap();
+    run(ledger.stop());
+    assert_eq!(report, Report::default());
+}
