@@ -255,6 +255,11 @@ fn what_is_held_is_limited_wherever_it_is_cut() {
     let nested = |n: usize| format!("{}{{\"z\":1}}{}", "{\"12345\":".repeat(n), "}".repeat(n));
     assert_eq!(run(&waits, nested(6).as_bytes()).out.unwrap(), nested(6));
     assert_eq!(run(&waits, nested(8).as_bytes()).out.unwrap_err().kind, FaultKind::NameTooLong);
+    // So does white space behind them, for all that follows in the same stretch.
+    let limits = Limits { name_bytes: 40, ..Limits::default() };
+    let blank = format!("{{\"0a\":{}\n\n2,3,12,2,31,2,2,\n[1", "[".repeat(33));
+    let fault = run(&limited(Drop, &["keep $.a", "mask $..b"], limits), blank.as_bytes()).out.unwrap_err();
+    assert_eq!((fault.kind, fault.offset), (FaultKind::NameTooLong, 56));
 }
 
 #[test]

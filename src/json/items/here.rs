@@ -172,6 +172,7 @@ impl<'a> Here<'a> {
         if self.first {
             let item = self.view.base + item;
             if self.waits {
+                self.room = self.room.saturating_sub(item - self.sep);
                 walker.pending.add(self.sep..item);
             }
             (self.sep, self.gap) = (item, item);
