@@ -146,11 +146,12 @@ impl Pool {
     async fn connect(&self, deadline: Option<Instant>) -> Result<Box<Line>, Failure> {
         let connecting = self.connector.clone().call(self.origin.clone());
         let connected = match deadline {
-            Some(deadline) => timeout_at(deadline, connecting).await.map_err(|_| Failure::Slow)?,
+            // Whatever ran out of time: nothing was sent.
+            Some(deadline) => timeout_at(deadline, connecting).await.map_err(|_| Failure::Unreachable)?,
             None => connecting.await,
         };
         let stream = connected.map_err(|_| Failure::Unreachable)?;
-        let (sender, connection) = self.http1.handshake(stream).await.map_err(|_| Failure::Broken)?;
+        let (sender, connection) = self.http1.handshake(stream).await.map_err(|_| Failure::Unreachable)?;
         let open = Open::new(&self.open);
         Ok(Box::new(Line { home: here(), _open: open, sender, connection: Some(connection), alarm: None }))
     }
@@ -238,9 +239,14 @@ impl Line {
         }
     }
 
-    /// Looks whether upstream has ended it. Wakes nobody: whoever takes it looks again.
+    /// Looks whether upstream has ended it. Wakes nobody: whoever takes it looks again. With a task's budget that is used up
+    /// nothing would be looked at, and a connection that upstream has closed would seem to live.
     fn alive(&mut self) -> bool {
-        self.drive(&mut Context::from_waker(Waker::noop()));
+        let look = pin!(unconstrained(poll_fn(|cx| {
+            self.drive(cx);
+            Poll::Ready(())
+        })));
+        let _ = look.poll(&mut Context::from_waker(Waker::noop()));
         self.connection.is_some() && self.sender.is_ready()
     }
 

@@ -200,3 +200,37 @@ async fn a_request_goes_on_behind_an_early_answer_and_its_connection_is_used_aga
     }
     assert_eq!(text(send(&pool).await.unwrap()).await, "ok");
 }
+
+#[tokio::test]
+async fn a_connection_that_upstream_has_closed_is_seen_by_a_task_without_budget_too() {
+    let (listener, pool) = pool(LONG).await;
+    let upstream = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        heard(&mut stream, b"\r\n\r\n").await;
+        stream.write_all(SHORT.as_bytes()).await.unwrap();
+        stream
+    });
+    text(send(&pool).await.unwrap()).await;
+    let (_, mut line) = pool.idle().pop(here(), true).unwrap();
+    drop(upstream.await.unwrap());
+    let seen = poll_fn(|cx| {
+        while tokio::task::coop::has_budget_remaining() {
+            let _ = pin!(tokio::task::consume_budget()).poll(cx);
+        }
+        if line.alive() {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        Poll::Ready(())
+    });
+    tokio::time::timeout(Duration::from_secs(10), seen).await.expect("its end is seen");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_not_made_in_time_has_sent_nothing() {
+    let (_listener, pool) = pool(LONG).await;
+    // The time is over before the connection can be there.
+    let past = Instant::now() - Duration::from_millis(1);
+    let answer = pool.send(get(), false, Some(past)).await;
+    assert_eq!(answer.err(), Some(Failure::Unreachable));
+}
