@@ -14,6 +14,7 @@ use super::decide::{ContainerFate, LeafFate};
 use super::dfa::{ChildKey, State, StateId};
 use super::marks::Marks;
 use super::names::OTHER;
+use super::place::ends_itself;
 use super::scan::Bad;
 use super::tally::Ruled;
 use super::walk::{Flow, Frame, Kind, Stage, Walker};
@@ -271,8 +272,11 @@ impl Walker {
         judge: &mut dyn Judge,
     ) -> Result<bool, Bad> {
         let by = self.decider(program, item.edge, ruled);
+        // As in the walk, which sees a number's end by the byte behind it only.
+        let number = !ends_itself(here.view.byte(item.value).as_ref());
+        let held = end - item.value + usize::from(number);
         let judged = match (item.edge.leaf(), by) {
-            (LeafFate::Judge, Some(selection)) if end - item.value <= program.limits.value_bytes => Some(selection),
+            (LeafFate::Judge, Some(selection)) if held <= program.limits.value_bytes => Some(selection),
             (LeafFate::Judge, _) => return Ok(false),
             _ => None,
         };

@@ -435,6 +435,6 @@ impl Walker {
 }
 
 /// Does a value that begins so show by itself where it ends?
-fn ends_itself(first: Option<&u8>) -> bool {
+pub(super) fn ends_itself(first: Option<&u8>) -> bool {
     !matches!(first, Some(b'-' | b'0'..=b'9'))
 }

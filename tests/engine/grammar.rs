@@ -222,6 +222,9 @@ fn what_is_held_is_limited_wherever_it_is_cut() {
         (&["mask $.a"], format!("{{\"a\":\"{}\"}}", long(14)), Ok(())),
         (&["mask $.a"], format!("{{\"a\":\"{}\"}}", long(15)), Err(FaultKind::ValueTooLong)),
         (&["mask $.a"], format!("{{\"a\":1{}}}", "0".repeat(20)), Err(FaultKind::ValueTooLong)),
+        (&["mask $..*"], format!("[{}]", "6".repeat(15)), Ok(())),
+        // A number ends with the byte behind it.
+        (&["mask $..*"], format!("[{}]", "6".repeat(16)), Err(FaultKind::ValueTooLong)),
         (&["mask $.a"], format!("{{\"b\":\"{}\"}}", long(500)), Ok(())),
         (&["drop $.a", "null $.b"], format!("{{\"a\":\"{}\",\"b\":\"{}\"}}", long(500), long(500)), Ok(())),
         (&["drop $[?@.a]"], format!("[{{\"b\":\"{}\"}}]", long(24)), Ok(())),
