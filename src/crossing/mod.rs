@@ -121,6 +121,16 @@ impl Out {
     fn release(&mut self) {
         self.ready = self.bytes.len();
     }
+
+    /// Gives what may leave. What may not stays in its buffer: it is asked after every read, and a record that comes in small pieces
+    /// would be copied with each of them.
+    fn take(&mut self) -> Vec<u8> {
+        match std::mem::take(&mut self.ready) {
+            0 => Vec::new(),
+            ready if ready < self.bytes.len() => self.bytes.drain(..ready).collect(),
+            _ => std::mem::take(&mut self.bytes),
+        }
+    }
 }
 
 /// Judges the leaves of one document.
@@ -186,9 +196,7 @@ impl Crossing {
     /// What may leave of what has been decided since the last call.
     #[must_use]
     pub fn take(&mut self) -> Released {
-        let held = self.out.bytes.split_off(self.out.ready.min(self.out.bytes.len()));
-        let ready = std::mem::replace(&mut self.out.bytes, held);
-        self.out.ready = 0;
+        let ready = self.out.take();
         self.bytes_out = self.bytes_out.saturating_add(ready.len() as u64);
         Released(Bytes::from(ready))
     }

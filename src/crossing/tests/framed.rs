@@ -63,6 +63,28 @@ pub(super) fn documents() -> impl Strategy<Value = String> {
     prop_oneof![8 => object, 1 => Just("[1]".to_owned()), 1 => broken.prop_map(str::to_owned)]
 }
 
+#[tokio::test]
+async fn a_record_that_is_held_is_not_copied_with_every_piece_of_it() {
+    let bound = beside_json("ndjson");
+    let record = format!("{{\"list\":[0{}]}}", ",{\"keep\":1}".repeat(20_000));
+    let wanted = cross_in(&bound.legs[3], &record, usize::MAX).await.unwrap();
+    assert!(wanted.len() > 200_000);
+    let body = format!("{{}}\n{record}\n{{\"ke");
+    let mut crossing = Crossing::new(Arc::clone(&bound.legs[1]), NOW);
+    let (mut out, mut moved) = (Vec::new(), 0);
+    // The first piece ends in the record, so that what is before it leaves and the rest stays.
+    let (first, rest) = body.as_bytes().split_at(1000);
+    for piece in std::iter::once(first).chain(rest.chunks(1)) {
+        crossing.feed(piece).await.unwrap();
+        let room = (crossing.out.bytes.as_ptr(), crossing.out.bytes.capacity());
+        out.extend_from_slice(crossing.take().as_bytes());
+        let held = &crossing.out.bytes;
+        moved += usize::from(!held.is_empty() && room != (held.as_ptr(), held.capacity()));
+    }
+    assert_eq!(String::from_utf8(out).unwrap(), format!("{{}}\n{wanted}\n"));
+    assert_eq!(moved, 0);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, failure_persistence: None, ..ProptestConfig::default() })]
 
