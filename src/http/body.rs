@@ -481,6 +481,11 @@ impl Writer {
         self.sender.send(Piece::End(taken)).await.map_err(|_| Gone)?;
         wait.await.map_err(|_| Gone)
     }
+
+    /// Resolves when the receiver is gone. May be dropped and asked for again.
+    pub async fn closed(&self) {
+        self.sender.closed().await;
+    }
 }
 
 /// The receiver is gone.

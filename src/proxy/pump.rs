@@ -136,7 +136,13 @@ pub async fn stream(
             Some(Err(_)) => return Ok(Outcome::Abandoned),
             None => return Err(slow.clone()).inspect_err(on_fault),
         }
-        next = match passage.next().await {
+        // A quiet sender must not keep the places of an exchange of which nobody wants any more.
+        let read = tokio::select! {
+            biased;
+            read = passage.next() => read,
+            () = writer.closed() => return Ok(Outcome::Abandoned),
+        };
+        next = match read {
             Ok(next) => next,
             Err(refusal) => {
                 on_fault(&refusal);

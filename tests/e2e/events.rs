@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::harness::Tidegate;
 use super::harness::policy::Policy;
-use super::harness::upstream::{Body, Upstream, answer, full};
+use super::harness::upstream::{Body, Upstream, answer, full, stuck_after};
 
 const EVENTS: &str = r#"
 [[inbound]]
@@ -214,6 +214,19 @@ keep = ["$.ok"]
     assert_eq!(upstream.last().body, sent.as_bytes());
     let wrong = partner.send("POST", "/v1/events", Some(full("id: 7\ndata: 1\n\n"))).await;
     assert_eq!(wrong.refusal(), (422, "token_not_accepted".to_owned()));
+}
+
+#[tokio::test]
+async fn a_quiet_stream_that_is_given_up_gives_its_place_back() {
+    let upstream = Upstream::with(|_, _| answer(200, TYPE, stuck_after(b""))).start().await;
+    let tidegate = Tidegate::with(Policy::of("parcelo", EVENTS)).upstream("orders", &upstream);
+    let tidegate = tidegate.set("upstream.orders.connections=1").start().await;
+    for _ in 0..3 {
+        // Who gets no place within the time for a connection is refused, long before the upstream's `idle`.
+        let (mut stream, mut seen) = (open(&tidegate, "identity").await, Vec::new());
+        read_until(&mut stream, &mut seen, async |seen| has(seen, "\r\n\r\n")).await;
+        assert!(has(&seen, "200 OK"), "{}", String::from_utf8_lossy(&seen));
+    }
 }
 
 /// Not a measurement, only a fence: the first event must not wait for a timer. `docs/performance.md` has the figure.
