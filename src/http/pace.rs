@@ -20,6 +20,12 @@ pub struct Pace {
 }
 
 impl Pace {
+    /// Without a limit on the wait in all: for what has no end of its own.
+    #[must_use]
+    pub fn endless(self) -> Self {
+        Self { total: Duration::MAX, ..self }
+    }
+
     /// How long the next wait may be, for who has moved `bytes` and kept us waiting for `waited`.
     #[must_use]
     pub fn left(&self, bytes: u64, waited: Duration) -> Duration {
@@ -76,5 +82,8 @@ mod tests {
         let no_rate = Pace { rate: 0, ..pace };
         assert_eq!(no_rate.left(0, seconds(200)), seconds(30));
         assert_eq!(no_rate.left(0, seconds(290)), seconds(10));
+        let endless = pace.endless();
+        assert_eq!(endless.left(1 << 30, seconds(10_000)), seconds(30));
+        assert_eq!(endless.left(1, seconds(29)), seconds(1), "the rate stays");
     }
 }

@@ -223,7 +223,7 @@ impl Proxy {
         let reply = self.respond(exchange, &admitted, &head, upstream.response).await;
         match (reply, pump) {
             (Ok(Reply::Part { response, passage, first, writer }), pump) => {
-                let (pace, place) = (self.bodies.pace, upstream.place);
+                let (pace, place) = (passage.taking(self.bodies.pace), upstream.place);
                 let rest = Rest { passage, first, writer, pace, pump, place };
                 Ok((response, Then::Rest(Box::new(rest))))
             }

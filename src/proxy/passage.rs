@@ -17,6 +17,7 @@ use crate::crossing::bind::BoundLeg;
 use crate::crossing::{Crossing, Released, add};
 use crate::http::body::{BodyError, Limits, Reader};
 use crate::http::coding;
+use crate::http::pace::Pace;
 use crate::ids::Leg;
 use crate::policy::rule::BodyKind;
 use crate::verdict::Refusal;
@@ -195,6 +196,12 @@ impl Passage {
     #[must_use]
     pub fn media(&self) -> Option<HeaderValue> {
         self.media.as_ref().ok().filter(|_| self.at_once || self.crossing.bytes_in() > 0).cloned()
+    }
+
+    /// How long who takes it may keep us waiting: over an answer that is a stream, as long as it goes on, if not too slow.
+    #[must_use]
+    pub fn taking(&self, pace: Pace) -> Pace {
+        if self.stream && self.side == Leg::Response { pace.endless() } else { pace }
     }
 
     /// Whether the body came in a coding.
