@@ -96,7 +96,7 @@ impl Events {
                         put(&line, line.value, out);
                     }
                 }
-                (Field::Id | Field::Comment, _) => text(bench, &line, self.frames.number(), out)?,
+                (Field::Id | Field::Comment, _) => self.text(&line, bench, out)?,
                 (Field::Other, _) => {}
             }
             empty = empty && out.len() == start;
@@ -159,6 +159,41 @@ impl Events {
         let fault = frames::Fault { kind, offset: self.frames.start() };
         malformed(bench.leg.side, fault, self.frames.number())
     }
+
+    /// An id or a comment, by its rule.
+    fn text(&self, line: &Line<'_>, bench: &mut Bench<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        let comment = line.field == Field::Comment;
+        let pick = bench.leg.beside.event(if comment { "comment" } else { "id" });
+        // A receiver ignores an id with a NUL in it.
+        if !comment && line.value.contains('\0') {
+            return Ok(());
+        }
+        let default = bench.leg.compiled.leg.default;
+        let Some(pick) = pick else {
+            match default {
+                Otherwise::Keep => put(line, line.value, out),
+                _ if comment => put(&Line { head: ":", ..*line }, "", out),
+                Otherwise::Drop => {}
+                Otherwise::Refuse => return Err(self.unlisted(bench)),
+            }
+            return Ok(());
+        };
+        let mut made = Vec::new();
+        match bench.cross(pick, line.value, &mut made)? {
+            Crossed::Same => put(line, line.value, out),
+            Crossed::New => {
+                let made = std::str::from_utf8(&made).ok().filter(|text| !text.contains(['\0', '\r', '\n']));
+                let Some(made) = made else {
+                    let Pick::One(asker) = pick else { return Ok(()) };
+                    return Err(bench.failed(Some(asker)));
+                };
+                put(line, made, out);
+            }
+            Crossed::Gone if comment => put(&Line { head: ":", ..*line }, "", out),
+            Crossed::Gone => {}
+        }
+        Ok(())
+    }
 }
 
 /// A line with another value.
@@ -176,42 +211,4 @@ fn put_data(line: &Line<'_>, data: &[u8], out: &mut Vec<u8>) {
         // A document is UTF-8.
         put(line, std::str::from_utf8(value).unwrap_or_default(), out);
     }
-}
-
-/// An id or a comment, by its rule.
-fn text(bench: &mut Bench<'_>, line: &Line<'_>, number: u64, out: &mut Vec<u8>) -> Result<(), Refusal> {
-    let comment = line.field == Field::Comment;
-    let pick = bench.leg.beside.event(if comment { "comment" } else { "id" });
-    // A receiver ignores an id with a NUL in it.
-    if !comment && line.value.contains('\0') {
-        return Ok(());
-    }
-    let default = bench.leg.compiled.leg.default;
-    let Some(pick) = pick else {
-        match default {
-            Otherwise::Keep => put(line, line.value, out),
-            _ if comment => put(&Line { head: ":", ..*line }, "", out),
-            Otherwise::Drop => {}
-            Otherwise::Refuse => {
-                let fault = frames::Fault { kind: frames::FaultKind::EventUnlisted, offset: 0 };
-                return Err(malformed(bench.leg.side, fault, number));
-            }
-        }
-        return Ok(());
-    };
-    let mut made = Vec::new();
-    match bench.cross(pick, line.value, &mut made)? {
-        Crossed::Same => put(line, line.value, out),
-        Crossed::New => {
-            let made = std::str::from_utf8(&made).ok().filter(|text| !text.contains(['\0', '\r', '\n']));
-            let Some(made) = made else {
-                let Pick::One(asker) = pick else { return Ok(()) };
-                return Err(bench.failed(Some(asker)));
-            };
-            put(line, made, out);
-        }
-        Crossed::Gone if comment => put(&Line { head: ":", ..*line }, "", out),
-        Crossed::Gone => {}
-    }
-    Ok(())
 }

@@ -206,10 +206,17 @@ fn a_receiving_leg_keeps_events_and_ids_and_refuse_refuses_them() {
     let body = "event: new\nid: 7\n: note\ndata: {\"a\":1}\n\n";
     check_events(&receives, body, body);
     let refuses = bind(&receives.replace("\"keep\"", "\"refuse\""));
-    for body in ["event: new\ndata: {}\n\n", "id: 1\n\n", "data: {\"a\":1}\n\n"] {
+    let unlisted = "event 2";
+    for (body, wanted) in
+        [("event: new\ndata: {}\n\n", Some(unlisted)), ("id: 1\n\n", Some(unlisted)), ("data: {\"a\":1}\n\n", None)]
+    {
         let (out, done) = taken(&refuses.legs[1], format!("data: {{}}\n\n{body}").as_bytes(), 4);
         assert_eq!(out, b"data: {}\n\n");
-        assert!(matches!(done, Err(Refusal::BodyMalformed { .. })), "{done:?}");
+        let Err(Refusal::BodyMalformed { location, offset, .. }) = done else { panic!("{done:?}") };
+        assert_eq!(offset, "data: {}\n\n".len() as u64);
+        if let Some(wanted) = wanted {
+            assert_eq!(location, wanted);
+        }
     }
 }
 
