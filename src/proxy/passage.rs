@@ -4,7 +4,6 @@
 //! has passed so far, and [`Passage::next`] the rest, window by window. Of a stream (`ndjson`) the unit is a record: each comes out
 //! as soon as it is whole. Whoever stops half-way has a part that must be cut off visibly. Start at [`Passage::open`].
 
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,11 +26,12 @@ use super::headers;
 
 const FORM_DATA: &str = "multipart/form-data; boundary=";
 
-/// What sets the parts of a body apart that we write. That it cannot stand in a part is because nobody can guess it: 128 bits, keyed by
-/// the system's randomness.
-fn boundary() -> String {
-    let half = |salt: u8| RandomState::new().hash_one(salt);
-    format!("tidegate-{:016x}{:016x}", half(0), half(1))
+/// What sets the parts of a body apart that we write. That it cannot stand in a part is because nobody can guess it: 128 random bits.
+/// A system that gives none refuses the exchange, as one that is too busy.
+fn boundary() -> Result<String, Refusal> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random).map_err(|_| Refusal::Overloaded)?;
+    Ok(format!("tidegate-{:032x}", u128::from_ne_bytes(random)))
 }
 
 /// See the module.
@@ -100,7 +100,7 @@ impl Passage {
             passage.at_once = side == Leg::Response;
         }
         if *kind == BodyKind::Multipart && passage.media.is_ok() {
-            let ours = boundary();
+            let ours = boundary()?;
             passage.media = match (headers::boundary(headers), HeaderValue::from_str(&format!("{FORM_DATA}{ours}"))) {
                 (Some(theirs), Ok(media)) => {
                     passage.crossing.set_apart(theirs, ours);
