@@ -1,6 +1,6 @@
 //! Rules inside strings, with their keys: opens a string, crosses what is in it, and says what changes in the string.
 //!
-//! What is counted inside all the strings of a body is counted together. Start at [`Opening::cross`].
+//! What is counted inside all the strings of a body is counted together. Start at `Opening::cross`.
 
 use std::sync::Arc;
 

@@ -4,7 +4,7 @@
 //! cold there: for exchanges of a few microseconds that costs more than it brings. Here a connection stays with one thread, and
 //! so does all that its exchanges wait for. The price is that a thread with much to do gets no help: so a new connection goes to
 //! the thread with the fewest, and the exchanges of an HTTP/2 connection, which may be many at once, go to the shared runtime
-//! ([`SharedRuntime`]). Start at [`Workers::start`].
+//! (`SharedRuntime`). Start at [`Workers::start`].
 
 use std::future::Future;
 use std::io;
