@@ -5,21 +5,24 @@
 use std::sync::Arc;
 
 use crate::json::automaton::Program;
-use crate::json::window::Rewriter;
+use crate::json::window::{Budget, Rewriter};
 use crate::json::{Fault, FaultKind};
 use crate::policy::compile::Asker;
 use crate::verdict::Refusal;
 
+use super::inside::Hand;
 use super::{Bench, inside};
 
 /// See the module.
 pub(super) struct Document {
     rewriter: Rewriter,
+    /// What it was allowed, where it shares that with others.
+    allowed: Option<Budget>,
 }
 
 impl Document {
     pub(super) fn new(program: &Arc<Program>) -> Self {
-        Self { rewriter: Rewriter::new(Arc::clone(program)) }
+        Self { rewriter: Rewriter::new(Arc::clone(program)), allowed: None }
     }
 
     /// Scans, plans, resolves, splices the next bytes.
@@ -35,9 +38,22 @@ impl Document {
     }
 
     /// Makes it ready for the next document. Counts go on.
-    pub(super) fn restart(&mut self, bench: &mut Bench<'_>) {
+    pub(super) fn restart(&mut self) {
         self.rewriter.restart();
-        bench.hand.restart();
+        self.allowed = None;
+    }
+
+    /// Allows it no more than what others have left. Before its first byte.
+    pub(super) fn share(&mut self, hand: &Hand) {
+        self.rewriter.limit(hand.left);
+        self.allowed = Some(hand.left);
+    }
+
+    /// Takes from what is left what it took. Behind its last byte.
+    pub(super) fn spend(&mut self, hand: &mut Hand) {
+        if let Some(allowed) = self.allowed.take() {
+            hand.spend_all(allowed, self.rewriter.budget());
+        }
     }
 
     /// How often each selection decided.

@@ -17,7 +17,7 @@ use crate::verdict::Refusal;
 
 use super::beside::Pick;
 use super::document::Document;
-use super::place::Crossed;
+use super::place::{At, Crossed};
 use super::{Bench, Out, malformed};
 
 /// The longest pause before a new attempt that is passed on, in milliseconds.
@@ -74,6 +74,7 @@ impl Events {
 
     /// A block that is whole.
     fn block(&mut self, bench: &mut Bench<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        bench.hand.restart();
         let is_event = self.frames.lines().any(|line| !matches!(line.field, Field::Comment | Field::Blank));
         if is_event && !self.is_listed(bench)? {
             return Ok(());
@@ -136,10 +137,12 @@ impl Events {
         if blank || bench.leg.compiled.leg.literals.iter().any(literal) {
             return Ok(Data::Same);
         }
-        self.document.restart(bench);
+        self.document.restart();
+        self.document.share(bench.hand);
         let fed = self.document.feed(&self.data, bench, &mut self.made);
         let done = fed.and_then(|()| self.document.finish(bench, &mut self.made));
         done.map_err(|refusal| self.located(refusal))?;
+        self.document.spend(bench.hand);
         bench.must_match(Some(&self.document))?;
         Ok(if self.made == self.data { Data::Same } else { Data::New })
     }
@@ -179,7 +182,8 @@ impl Events {
             return Ok(());
         };
         let mut made = Vec::new();
-        match bench.cross(pick, line.value, &mut made)? {
+        let at = At { word: "event", unit: self.frames.number(), offset: self.frames.start() };
+        match bench.cross(pick, line.value, at, &mut made)? {
             Crossed::Same => put(line, line.value, out),
             Crossed::New => {
                 let made = std::str::from_utf8(&made).ok().filter(|text| !text.contains(['\0', '\r', '\n']));
@@ -187,6 +191,8 @@ impl Events {
                     let Pick::One(asker) = pick else { return Ok(()) };
                     return Err(bench.failed(Some(asker)));
                 };
+                let from = if bench.is_blind(pick) { 0 } else { line.value.len() };
+                bench.grow(made.len(), from, at)?;
                 put(line, made, out);
             }
             Crossed::Gone if comment => put(&Line { head: ":", ..*line }, "", out),

@@ -13,7 +13,7 @@ use crate::verdict::Refusal;
 
 use super::beside::Pick;
 use super::bind::{BoundLeg, Wanted};
-use super::place::Crossed;
+use super::place::{At, Crossed};
 use super::{Bench, Out, malformed};
 
 /// Bytes of a name: as those of a JSON member.
@@ -97,12 +97,11 @@ impl Form {
             }
             (Step::End, Fate::Hold(pick)) => {
                 let mut made = Vec::new();
-                match bench.cross(pick, &self.value, &mut made)? {
+                match bench.cross(pick, &self.value, self.at(), &mut made)? {
                     Crossed::Same => self.begin(out),
                     Crossed::New => {
-                        self.raw.truncate(self.raw.iter().position(|byte| *byte == b'=').unwrap_or(self.raw.len()));
-                        self.begin(out);
-                        write_value(&made, out);
+                        let from = self.forget_value();
+                        self.write(&made, from, bench, out)?;
                     }
                     Crossed::Gone => {}
                 }
@@ -135,20 +134,36 @@ impl Form {
             return Ok(());
         }
         let mut made = Vec::new();
-        self.fate = match bench.cross(pick, "", &mut made)? {
+        self.fate = match bench.cross(pick, "", self.at(), &mut made)? {
             Crossed::Same => {
                 self.begin(out);
                 Fate::Keep
             }
             Crossed::New => {
-                self.raw.truncate(self.raw.iter().position(|byte| *byte == b'=').unwrap_or(self.raw.len()));
-                self.begin(out);
-                write_value(&made, out);
+                self.forget_value();
+                self.write(&made, 0, bench, out)?;
                 Fate::Drop
             }
             Crossed::Gone => Fate::Drop,
         };
         Ok(())
+    }
+
+    /// Of what is held only the name stays; gives the bytes of the rest.
+    fn forget_value(&mut self) -> usize {
+        let whole = self.raw.len();
+        self.raw.truncate(self.raw.iter().position(|byte| *byte == b'=').unwrap_or(whole));
+        whole - self.raw.len()
+    }
+
+    /// Writes the pair with another value, where one of `from` bytes stood.
+    fn write(&mut self, made: &[u8], from: usize, bench: &mut Bench<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+        self.begin(out);
+        let start = out.len();
+        out.push(b'=');
+        // What rules make is text.
+        encode(std::str::from_utf8(made).unwrap_or_default(), out);
+        bench.grow(out.len() - start, from, self.at())
     }
 
     /// Writes what is held of a pair, behind a separator.
@@ -157,6 +172,10 @@ impl Form {
             out.push(b'&');
         }
         out.extend_from_slice(&self.raw);
+    }
+
+    fn at(&self) -> At {
+        At { word: "pair", unit: self.number, offset: self.pairs.offset() }
     }
 
     fn fault(&self, kind: frames::FaultKind, bench: &Bench<'_>) -> Refusal {
@@ -178,10 +197,4 @@ fn see(leg: &BoundLeg, name: &str, seen: &mut Vec<usize>) {
             seen.push(index);
         }
     }
-}
-
-fn write_value(made: &[u8], out: &mut Vec<u8>) {
-    out.push(b'=');
-    // What rules make is text.
-    encode(std::str::from_utf8(made).unwrap_or_default(), out);
 }

@@ -127,7 +127,7 @@ impl<'a> HeadCrossing<'a> {
     /// For one head.
     #[must_use]
     pub fn new(leg: &'a BoundLeg, now: Time) -> Self {
-        Self { leg, hand: Hand::new(now), value: Vec::new(), released: ReleasedHead::default() }
+        Self { leg, hand: Hand::new(now, &leg.compiled.limits), value: Vec::new(), released: ReleasedHead::default() }
     }
 
     /// Writes the path anew from its template. `discloses`: every capture needs a rule.

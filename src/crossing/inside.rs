@@ -43,8 +43,9 @@ pub(super) struct Hand {
     pub(super) cause: Option<Refusal>,
     /// By number of the opening.
     inner: Vec<Counts>,
-    /// What is left for all strings of a document together.
-    budget: Option<Budget>,
+    /// What a document may take, and what is left of it for all its strings together; of a body that is no document, for its texts too.
+    full: Budget,
+    pub(super) left: Budget,
 }
 
 /// As of a [`Rewriter`], of all strings that one rule opened.
@@ -55,14 +56,16 @@ struct Counts {
 }
 
 impl Hand {
-    pub(super) fn new(now: Time) -> Self {
+    pub(super) fn new(now: Time, limits: &json::Limits) -> Self {
         let (scratch, tally, inner) = (String::new(), Vec::new(), Vec::new());
-        Self { now, scratch, tally, unfit: 0, foreign: 0, cause: None, inner, budget: None }
+        let json::Limits { filter_steps, leaves, growth_bytes: growth, .. } = *limits;
+        let full = Budget { filter_steps, leaves, growth };
+        Self { now, scratch, tally, unfit: 0, foreign: 0, cause: None, inner, full, left: full }
     }
 
     /// The next document begins. Counts of decisions go on.
     pub(super) fn restart(&mut self) {
-        self.budget = None;
+        self.left = self.full;
         for counts in &mut self.inner {
             counts.matched.clear();
         }
@@ -73,12 +76,19 @@ impl Hand {
         self.inner.get(slot).and_then(|counts| counts.matched.get(selection)).copied().unwrap_or(0)
     }
 
-    /// A string took what is between the two. Strings inside it have been charged for theirs.
+    /// A string took what is between the two. Strings inside it have been charged for theirs. Not what it grew by: that is charged
+    /// where it is written.
     fn spend(&mut self, before: Budget, after: Budget) {
-        let Some(left) = &mut self.budget else { return };
+        let left = &mut self.left;
         let take = |left: u64, before: u64, after: u64| left.saturating_sub(before.saturating_sub(after));
         left.filter_steps = take(left.filter_steps, before.filter_steps, after.filter_steps);
         left.leaves = take(left.leaves, before.leaves, after.leaves);
+    }
+
+    /// As [`Hand::spend`], of one of several documents, which is written as it is.
+    pub(super) fn spend_all(&mut self, before: Budget, after: Budget) {
+        self.spend(before, after);
+        self.left.growth = self.left.growth.saturating_sub(before.growth.saturating_sub(after.growth));
     }
 
     fn count(&mut self, slot: usize, rewriter: &Rewriter) {
@@ -104,7 +114,7 @@ impl Opening {
         }
         let program = self.leg.compiled.program.as_ref()?;
         let mut rewriter = Rewriter::new(Arc::clone(program));
-        let before = *hand.budget.get_or_insert_with(|| rewriter.budget());
+        let before = hand.left;
         rewriter.limit(before);
         let mut bench = Bench::new(&self.leg, hand);
         let crossed = inside::rewrite(&self.codings, text, &mut rewriter, &mut bench);

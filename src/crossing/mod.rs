@@ -147,7 +147,7 @@ impl Crossing {
     /// For one body. `now` is for ages from dates of birth.
     #[must_use]
     pub fn new(leg: Arc<BoundLeg>, now: Time) -> Self {
-        let hand = Hand::new(now);
+        let hand = Hand::new(now, &leg.compiled.limits);
         Self { leg, body: None, boundaries: None, hand, out: Out::default(), bytes_in: 0, bytes_out: 0, failed: false }
     }
 
@@ -265,7 +265,7 @@ impl Body {
     fn new(leg: &BoundLeg, boundaries: Option<&(String, String)>) -> Self {
         let Some(program) = &leg.compiled.program else {
             return match leg.compiled.leg.body {
-                BodyKind::Form => Self::Form(Form::new(leg.compiled.value_bytes)),
+                BodyKind::Form => Self::Form(Form::new(leg.compiled.limits.value_bytes)),
                 _ => Self::Unread,
             };
         };

@@ -18,7 +18,7 @@ use crate::verdict::Refusal;
 use super::beside::Pick;
 use super::bind::{BoundLeg, Wanted};
 use super::document::Document;
-use super::place::Crossed;
+use super::place::{At, Crossed};
 use super::{Bench, Out, add, malformed};
 
 /// See the module.
@@ -102,7 +102,7 @@ impl Parts {
                 if head.media.as_ref().is_some_and(|media| media.starts_with("multipart/")) {
                     return Err(self.fault(frames::FaultKind::PartType, bench));
                 }
-                bench.cross(pick, "", &mut Vec::new())?;
+                bench.cross(pick, "", self.at(), &mut Vec::new())?;
                 self.write_head(&head, out);
                 Fate::File
             }
@@ -122,13 +122,15 @@ impl Parts {
             return Err(self.fault(frames::FaultKind::PartType, bench));
         }
         self.write_head(head, out);
-        Ok(Fate::Json(Box::new(Document::new(program)), leg.askers.as_slice().into()))
+        let mut document = Box::new(Document::new(program));
+        document.share(bench.hand);
+        Ok(Fate::Json(document, leg.askers.as_slice().into()))
     }
 
     fn text(&self, head: &Head, pick: Pick, bench: &mut Bench<'_>, out: &mut Vec<u8>) -> Result<Fate, Refusal> {
         let blind = bench.is_blind(pick);
         let mut made = Vec::new();
-        let crossed = if blind { Some(bench.cross(pick, "", &mut made)?) } else { None };
+        let crossed = if blind { Some(bench.cross(pick, "", self.at(), &mut made)?) } else { None };
         if crossed == Some(Crossed::Gone) {
             return Ok(Fate::Drop);
         }
@@ -138,6 +140,7 @@ impl Parts {
         Ok(match crossed {
             None => Fate::Hold(pick),
             Some(Crossed::New) => {
+                bench.grow(made.len(), 0, self.at())?;
                 self.write_head(head, out);
                 out.extend_from_slice(&made);
                 out.extend_from_slice(b"\r\n");
@@ -178,7 +181,7 @@ impl Parts {
                 out.extend(self.value.drain(..whole));
             }
             Fate::Hold(_) => {
-                if self.value.len() + content.len() > bench.leg.compiled.value_bytes {
+                if self.value.len() + content.len() > bench.leg.compiled.limits.value_bytes {
                     return Err(self.fault(frames::FaultKind::PartValue, bench));
                 }
                 self.value.extend_from_slice(content);
@@ -202,9 +205,11 @@ impl Parts {
                 let wrong = self.fault(frames::FaultKind::PartUtf8, bench);
                 let value = String::from_utf8(value).map_err(|_| wrong)?;
                 let mut made = Vec::new();
-                let crossed = bench.cross(pick, &value, &mut made)?;
-                if crossed == Crossed::Gone {
-                    return Ok(());
+                let crossed = bench.cross(pick, &value, self.at(), &mut made)?;
+                match crossed {
+                    Crossed::Gone => return Ok(()),
+                    Crossed::New => bench.grow(made.len(), value.len(), self.at())?,
+                    Crossed::Same => {}
                 }
                 let head = self.frames.head().clone();
                 self.write_head(&head, out);
@@ -213,6 +218,7 @@ impl Parts {
             Fate::Json(mut document, askers) => {
                 let finished = document.finish(&mut bench.with(&askers), out);
                 finished.map_err(|refusal| located(refusal, self.number))?;
+                document.spend(bench.hand);
                 for (asker, (count, matched)) in askers.iter().zip(document.counts().iter().zip(document.matched())) {
                     if let (1.., Some(id)) = (*count, bench.leg.rule_id(*asker)) {
                         add(&mut bench.hand.tally, id, *count);
@@ -237,6 +243,10 @@ impl Parts {
             out.extend_from_slice(format!("Content-Type: {media}\r\n").as_bytes());
         }
         out.extend_from_slice(b"\r\n");
+    }
+
+    fn at(&self) -> At {
+        At { word: "part", unit: self.number, offset: self.frames.offset() }
     }
 
     fn fault(&self, kind: frames::FaultKind, bench: &Bench<'_>) -> Refusal {

@@ -2,6 +2,7 @@
 //!
 //! The same verbs as everywhere; beside a body it is [`super::head`] that runs them. Start at `Bench::cross`.
 
+use crate::json::FaultKind;
 use crate::verdict::Refusal;
 
 use super::beside::Pick;
@@ -20,10 +21,36 @@ pub(super) enum Crossed {
     Gone,
 }
 
+/// Where a text stands, for a refusal.
+#[derive(Clone, Copy)]
+pub(super) struct At {
+    /// `pair`, `part` or `event`.
+    pub(super) word: &'static str,
+    /// Its number.
+    pub(super) unit: u64,
+    /// Bytes of the body before it.
+    pub(super) offset: u64,
+}
+
+impl At {
+    /// Says of a refusal whose place is in a string where that string is.
+    fn around(self, mut refusal: Refusal) -> Refusal {
+        if let Refusal::BodyMalformed { location, offset, .. } = &mut refusal {
+            *location = format!("{} {}: {location}", self.word, self.unit);
+            *offset = self.offset;
+        }
+        refusal
+    }
+}
+
 impl Bench<'_> {
     /// Runs one text through the rule of its place, and appends what takes its place.
-    pub(super) fn cross(&mut self, pick: Pick, text: &str, out: &mut Vec<u8>) -> Result<Crossed, Refusal> {
+    pub(super) fn cross(&mut self, pick: Pick, text: &str, at: At, out: &mut Vec<u8>) -> Result<Crossed, Refusal> {
         let Pick::One(asker) = pick else { return Ok(Crossed::Gone) };
+        if !self.is_blind(pick) {
+            self.hand.left.leaves =
+                self.hand.left.leaves.checked_sub(1).ok_or_else(|| self.exceeded(FaultKind::Leaves, at))?;
+        }
         let (Some(transformer), Some(rule)) = (self.leg.transformer(asker), self.leg.rule_id(asker)) else {
             return Err(self.failed(None));
         };
@@ -42,9 +69,22 @@ impl Bench<'_> {
             }
             Applied::Refuse { foreign } => {
                 self.hand.foreign += u64::from(foreign);
-                return Err(self.failed(Some(asker)));
+                return Err(at.around(self.failed(Some(asker))));
             }
         })
+    }
+
+    /// So many bytes are put where there were so many; of a constant all count.
+    pub(super) fn grow(&mut self, to: usize, from: usize, at: At) -> Result<(), Refusal> {
+        let grown = to.saturating_sub(from) as u64;
+        let left = self.hand.left.growth.checked_sub(grown);
+        self.hand.left.growth = left.ok_or_else(|| self.exceeded(FaultKind::Growth, at))?;
+        Ok(())
+    }
+
+    fn exceeded(&self, kind: FaultKind, at: At) -> Refusal {
+        let location = format!("{} {}", at.word, at.unit);
+        Refusal::BodyMalformed { leg: self.leg.side, fault: kind.code(), location, offset: at.offset }
     }
 
     /// Whether the rule decides without seeing the value.

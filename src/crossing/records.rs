@@ -43,7 +43,8 @@ impl Records {
                 Some(Piece::Blank(bytes)) => out.bytes.extend_from_slice(bytes),
                 Some(Piece::Record(bytes)) => {
                     if !self.open {
-                        self.document.restart(bench);
+                        self.document.restart();
+                        bench.hand.restart();
                         (self.open, self.record_start) = (true, start);
                     }
                     let fed = self.document.feed(bytes, bench, &mut out.bytes);

@@ -1,5 +1,6 @@
 //! Policies as text, bound to real keys, on bodies and heads.
 
+mod budgets;
 mod form;
 mod framed;
 mod parts;

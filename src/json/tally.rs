@@ -64,12 +64,12 @@ impl Tally {
 
     /// What is left.
     pub(super) fn budget(&self) -> Budget {
-        Budget { filter_steps: self.steps, leaves: self.leaves }
+        Budget { filter_steps: self.steps, leaves: self.leaves, growth: self.growth }
     }
 
     /// Allows no more than this.
     pub(super) fn limit(&mut self, budget: Budget) {
-        (self.steps, self.leaves) = (budget.filter_steps, budget.leaves);
+        (self.steps, self.leaves, self.growth) = (budget.filter_steps, budget.leaves, budget.growth);
     }
 
     /// A leaf is to be transformed.

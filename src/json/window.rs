@@ -113,6 +113,8 @@ pub struct Budget {
     pub filter_steps: u64,
     /// Leaves to transform.
     pub leaves: u64,
+    /// Bytes by which rules may make it longer.
+    pub growth: u64,
 }
 
 /// Why a splice was not done.

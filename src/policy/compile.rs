@@ -64,8 +64,8 @@ pub struct CompiledLeg {
     pub unit_bytes: u64,
     /// The rules inside strings, by index of the rule that opens them.
     pub inside: BTreeMap<usize, Self>,
-    /// Bytes of a value outside of JSON up to which it is held to be transformed.
-    pub value_bytes: usize,
+    /// What one body, line or event may cost.
+    pub limits: json::Limits,
     /// Parts that are JSON.
     pub parts: Vec<CompiledPart>,
 }
@@ -128,7 +128,7 @@ pub fn compile(policy: Policy) -> Result<CompiledPolicy, Vec<Diagnostic>> {
         let unit = policy.limits.atomic_bytes;
         let mut leg = |leg: &Leg| {
             let compiled = compile_leg(leg, &route.place, limits, &mut found);
-            compiled.map(|compiled| CompiledLeg { unit_bytes: unit, value_bytes: limits.value_bytes, ..compiled })
+            compiled.map(|compiled| CompiledLeg { unit_bytes: unit, ..compiled })
         };
         let (request, response) = (leg(&route.request), leg(&route.response));
         let error = route.error.as_ref().map(&mut leg);
@@ -196,7 +196,7 @@ fn compile_leg(leg: &Leg, route: &Place, limits: json::Limits, found: &mut Vec<D
             must: false,
             parts: Vec::new(),
             unit_bytes: 0,
-            value_bytes: 0,
+            limits,
             inside: self::inside(leg, route, limits, found)?,
         };
         parts.push(CompiledPart { name, leg: compiled });
@@ -222,7 +222,7 @@ fn compile_leg(leg: &Leg, route: &Place, limits: json::Limits, found: &mut Vec<D
         must,
         parts,
         unit_bytes: 0,
-        value_bytes: 0,
+        limits,
         inside,
     })
 }

@@ -189,50 +189,6 @@ fields = [{ path = "$[*]", inside = "json", keep = ["$[?count(@..*) > 1000000].x
     assert_eq!(refusal.code(), "rule_failed");
 }
 
-#[tokio::test]
-async fn leaves_and_growth_are_counted_for_all_strings_of_a_body_together() {
-    let mut bound = bind(
-        r#"
-[[inbound]]
-match = "GET /v1/x"
-upstream = "a"
-[inbound.response]
-fields = [{ path = "$[*]", inside = "json", fields = [
-  { path = "$[*]", inside = "json", fields = [{ path = "$.a", do = "pseudonymize" }] },
-  { path = "$.b", do = "replace", with = "0123456789" },
-] }]
-"#,
-    );
-    let limit = |bound: &mut Bound, leaves: u64, growth_bytes: u64| {
-        fn each(leg: &mut BoundLeg, limits: crate::json::Limits) {
-            let program = leg.compiled.program.as_ref().unwrap();
-            let selections = program.selections().to_vec();
-            let program = crate::json::automaton::Program::new(selections, leg.compiled.leg.default, limits);
-            leg.compiled.program = Some(Arc::new(program.unwrap()));
-            for rule in &mut leg.rules {
-                if let super::super::bind::Transformer::Inside(opening) = rule {
-                    each(&mut opening.leg, limits);
-                }
-            }
-        }
-        let limits = crate::json::Limits { leaves, growth_bytes, ..crate::json::Limits::default() };
-        each(Arc::get_mut(&mut bound.legs[1]).unwrap(), limits);
-    };
-    let one = quoted(&format!("[{}]", quoted(r#"{"a":"x"}"#)));
-    let body = format!("[{one},{one},{one}]");
-    // A string in it and a leaf in that, for each of the three.
-    limit(&mut bound, 6, 1 << 20);
-    cross(&bound.legs[1], &body).await.unwrap();
-    // A string is charged when it is done, so that what it opens may take as much once more.
-    limit(&mut bound, 4, 1 << 20);
-    assert_eq!(cross(&bound.legs[1], &body).await.unwrap_err().code(), "json_leaves");
-    let body = format!("[{0},{0},{0}]", quoted(r#"{"b":""}"#));
-    limit(&mut bound, 100, 30);
-    cross(&bound.legs[1], &body).await.unwrap();
-    limit(&mut bound, 100, 29);
-    assert_eq!(cross(&bound.legs[1], &body).await.unwrap_err().code(), "json_growth");
-}
-
 #[test]
 fn beside_the_body_a_string_is_opened_too() {
     let bound = bind(INSIDE);
