@@ -59,7 +59,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("prometheus_client", &["telemetry", "admin/"]),
     ("jsonwebtoken", &["registry/"]),
     ("clap", &["cli/"]),
-    ("aes_siv", &["keys/folder", "vault/seal"]),
+    ("aes_siv", &["keys/root", "vault/seal"]),
     ("fpe", &["vault/seal"]),
 ];
 

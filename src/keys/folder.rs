@@ -1,51 +1,61 @@
 //! Keys as files in a folder.
 //!
-//! The folder (0700) holds `root.key` (0600) and, for each domain and epoch, `DOMAIN@EPOCH.key` (0600): its secret, wrapped by
-//! the root key (AES-256-SIV, RFC 5297), with domain and epoch as bound context. Files are text of one line after comments,
-//! are written whole under another name, synced, and then linked to their own name, which fails where there is one: a reader
-//! never sees half a file, and of two writers one wins. Not a key service: whoever reads the folder has the keys.
+//! The folder (0700) holds `root.key` (0600) and, for each domain and epoch, `DOMAIN@EPOCH.key` (0600): its secret, wrapped
+//! (see `Wrapping`). `DOMAIN@EPOCH.destroyed` says that this epoch and all before it are destroyed: their secrets are dead
+//! from the moment at which that file is there, also where a crash left one behind or a backup brought one back. Files are
+//! text of one line after comments, are written whole under another name, synced, and then linked to their own name, which
+//! fails where there is one: a reader never sees half a file, and of two writers one wins. Who writes holds a lock on the
+//! folder. Not a key service: whoever reads the folder has the keys.
 
+use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::fs::DirBuilder;
+use std::io::ErrorKind;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
-use aes_siv::KeyInit;
-use aes_siv::siv::Aes256Siv;
-use data_encoding::{HEXLOWER, HEXLOWER_PERMISSIVE};
-use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::ids::DomainId;
-use crate::secret::Secret;
 
-use super::{Epoch, Error, Fault, KEY_LEN, Key, KeySource, expand, random_key};
+use super::fault::Fault;
+use super::files::{self, fields, read, system, write_new};
+use super::root::{self, Root};
+use super::{Epoch, Error, Key, KeySource, State, expand, random_key};
 
 /// The root key's file.
 pub const ROOT: &str = "root.key";
-/// Files that are being written; left behind by a crash, and never read.
-const UNFINISHED: &str = ".new-";
-/// Our longest file has under 1 KiB; what is longer is none of ours.
-const FILE_MAX: usize = 4096;
-/// The synthetic IV before the secret.
-const WRAPPED_LEN: usize = 16 + KEY_LEN;
+const LIVING: &str = ".key";
+const DESTROYED: &str = ".destroyed";
 
-const ROOT_WORDS: [&str; 3] = ["tidegate", "root-key", "v1"];
 const ROOT_COMMENT: &str = "\
 # The root key of Tidegate. With it and the files beside it every token can be turned back: keep it secret, and keep a backup
 # elsewhere. Without it no token can ever be turned back.
 ";
-const SECRET_WORDS: [&str; 3] = ["tidegate", "domain-secret", "v1"];
+const SECRET: [&str; 2] = ["tidegate", "domain-secret"];
 const SECRET_COMMENT: &str = "\
-# The secret of one domain of tokens, wrapped by the root key. Deleting it, and its backups, makes every token of the domain
-# unreadable for good.
+# The secret of one domain of tokens, wrapped by the root key. `tidegate keys destroy` ends it; deleting it, and its backups,
+# makes every token of this epoch of the domain unreadable for good.
 ";
+const TOMBSTONE: [&str; 3] = ["tidegate", "destroyed", "v1"];
+const TOMBSTONE_COMMENT: &str = "\
+# This epoch of the domain, and all before it, were destroyed on purpose: their tokens are dead text. Keep this file: without
+# it a secret that comes back from a backup would be taken for a living one.
+";
+
+/// How secrets are wrapped.
+pub(super) trait Wrapping: Send + Sync + fmt::Debug {
+    /// The word for it in a secret's file.
+    fn version(&self) -> &'static str;
+    /// A word without white space. The same name and epoch have to be given to unwrap it.
+    fn wrap(&self, name: &str, epoch: Epoch, key: &Key) -> Result<String, Fault>;
+    fn unwrap(&self, name: &str, epoch: Epoch, wrapped: &str) -> Result<Key, Fault>;
+}
 
 /// A folder of keys whose root has been read.
 pub struct Folder {
     path: PathBuf,
-    wrapping: Secret<[u8; 64]>,
+    wrapping: Box<dyn Wrapping>,
     /// From which [`KeySource::derived`] makes its keys.
     deriving: Key,
 }
@@ -62,91 +72,106 @@ impl Folder {
     /// # Errors
     /// See [`super::KeyRing::open`].
     pub fn open(path: &Path) -> Result<Self, Error> {
-        check_folder(path)?;
+        files::check_folder(path)?;
         survey(path)?;
         let place = path.join(ROOT);
         let root = read(&place)?.ok_or_else(|| Fault::Missing("root key").at(&place))?;
-        let root = parse_root(&root).map_err(|fault| fault.at(&place))?;
+        let root = root::parse(&root).map_err(|fault| fault.at(&place))?;
         Ok(Self {
             path: path.to_owned(),
-            wrapping: expand(&root, b"tidegate/1 wrap domain secrets"),
+            wrapping: Box::new(Root::new(&root)),
             deriving: expand(&root, b"tidegate/1 derive keys"),
         })
     }
 
-    fn place(&self, domain: &DomainId, epoch: Epoch) -> PathBuf {
-        self.path.join(format!("{domain}@{epoch}.key"))
-    }
-
-    fn cipher(&self) -> Aes256Siv {
-        Aes256Siv::new(self.wrapping.expose_secret().into())
-    }
-
-    fn wrap(&self, domain: &DomainId, epoch: Epoch, key: &Key) -> Result<Zeroizing<String>, Fault> {
-        let context = [b"tidegate/1 domain secret".as_slice(), domain.as_str().as_bytes(), &epoch.0.to_be_bytes()];
-        let mut secret = Zeroizing::new(*key.expose_secret());
-        let tag = self
-            .cipher()
-            .encrypt_inout_detached(context, secret.as_mut_slice().into())
-            .map_err(|_| Fault::Garbled("domain secret"))?;
-        let [word, kind, version] = SECRET_WORDS;
-        Ok(Zeroizing::new(format!(
-            "{SECRET_COMMENT}{word} {kind} {version} {domain} {epoch} {}{}\n",
-            HEXLOWER.encode(&tag),
-            HEXLOWER.encode(secret.as_slice())
-        )))
-    }
-
-    fn unwrap(&self, domain: &DomainId, epoch: Epoch, text: &str) -> Result<Key, Fault> {
-        let garbled = || Fault::Garbled("domain secret");
-        let [name, number, wrapped] = fields(text, SECRET_WORDS).ok_or_else(garbled)?;
-        let wrapped = hex::<WRAPPED_LEN>(wrapped).ok_or_else(garbled)?;
-        if name != domain.as_str() || number != epoch.to_string() {
-            return Err(Fault::Foreign);
-        }
-        let (tag, secret) = wrapped.expose_secret().split_first_chunk::<16>().ok_or_else(garbled)?;
-        let mut key = Key::new(secret.try_into().map_err(|_| garbled())?);
-        let context = [b"tidegate/1 domain secret".as_slice(), domain.as_str().as_bytes(), &epoch.0.to_be_bytes()];
-        self.cipher()
-            .decrypt_inout_detached(context, key.expose_secret_mut().as_mut_slice().into(), tag.into())
-            .map_err(|_| Fault::Foreign)?;
-        Ok(key)
+    fn place(&self, domain: &DomainId, epoch: Epoch, ending: &str) -> PathBuf {
+        self.path.join(format!("{domain}@{epoch}{ending}"))
     }
 }
 
 impl KeySource for Folder {
     fn load(&self, domain: &DomainId, epoch: Epoch) -> Result<Option<Key>, Error> {
-        let place = self.place(domain, epoch);
+        let place = self.place(domain, epoch, LIVING);
         let Some(text) = read(&place)? else { return Ok(None) };
-        self.unwrap(domain, epoch, &text).map(Some).map_err(|fault| fault.at(&place))
+        files::settle(&self.path);
+        let key = parse_secret(&text, self.wrapping.version(), domain.as_str(), epoch)
+            .and_then(|wrapped| self.wrapping.unwrap(domain.as_str(), epoch, wrapped));
+        key.map(Some).map_err(|fault| fault.at(&place))
     }
 
     fn create(&self, domain: &DomainId, epoch: Epoch, fresh: &Key) -> Result<Key, Error> {
-        let place = self.place(domain, epoch);
-        let text = self.wrap(domain, epoch, fresh).map_err(|fault| fault.at(&place))?;
-        // Whoever won: what counts is what is in the file now, and that we can read it.
-        write_new(&place, &text)?;
+        let place = self.place(domain, epoch, LIVING);
+        let wrapped = self.wrapping.wrap(domain.as_str(), epoch, fresh).map_err(|fault| fault.at(&place))?;
+        let text = spell_secret(self.wrapping.version(), domain.as_str(), epoch, &wrapped);
+        {
+            let _lock = files::lock(&self.path)?;
+            if state(&self.path, domain)?.destroyed >= Some(epoch) {
+                return Err(Fault::Destroyed(domain.clone()).at(&self.path));
+            }
+            // Whoever won: what counts is what is in the file now, and that we can read it.
+            write_new(&place, &text)?;
+        }
         self.load(domain, epoch)?.ok_or_else(|| Fault::Missing("domain secret").at(&place))
     }
 
     fn list(&self) -> Result<Vec<(DomainId, Epoch)>, Error> {
-        check_folder(&self.path)?;
-        Ok(survey(&self.path)?.secrets)
+        files::check_folder(&self.path)?;
+        let Survey { mut secrets, destroyed, .. } = survey(&self.path)?;
+        secrets.retain(|(domain, epoch)| destroyed.get(domain).is_none_or(|through| epoch > through));
+        Ok(secrets)
+    }
+
+    fn destroyed(&self) -> Result<Vec<(DomainId, Epoch)>, Error> {
+        files::check_folder(&self.path)?;
+        Ok(survey(&self.path)?.destroyed.into_iter().collect())
+    }
+
+    fn state(&self, domain: &DomainId) -> Result<State, Error> {
+        files::check_folder(&self.path)?;
+        state(&self.path, domain)
+    }
+
+    fn destroy(&self, domain: &DomainId, through: Epoch) -> Result<(), Error> {
+        let _lock = files::lock(&self.path)?;
+        // The order is what makes a crash harmless: once the tombstone is durable the secrets are dead, whether their files
+        // are gone or not, and whoever destroys again finds them.
+        let [word, kind, version] = TOMBSTONE;
+        let text = format!("{TOMBSTONE_COMMENT}{word} {kind} {version} {domain} {through}\n");
+        write_new(&self.place(domain, through, DESTROYED), &text)?;
+        for (secret, epoch) in survey(&self.path)?.secrets {
+            if secret == *domain && epoch <= through {
+                files::remove(&self.place(domain, epoch, LIVING))?;
+            }
+        }
+        files::remove_unfinished(&self.path)?;
+        files::sync(&self.path)
+    }
+
+    fn remains(&self) -> Result<Vec<(DomainId, Epoch)>, Error> {
+        files::check_folder(&self.path)?;
+        let Survey { mut secrets, destroyed, .. } = survey(&self.path)?;
+        secrets.retain(|(domain, epoch)| destroyed.get(domain).is_some_and(|through| epoch <= through));
+        Ok(secrets)
     }
 
     fn derived(&self, purpose: &str) -> Key {
         expand(&self.deriving, purpose.as_bytes())
+    }
+
+    fn folder(&self) -> Option<&Path> {
+        Some(&self.path)
     }
 }
 
 /// See [`super::init`].
 pub(super) fn init(path: &Path) -> Result<(), Error> {
     match DirBuilder::new().mode(0o700).create(path) {
-        Ok(()) => sync(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?,
+        Ok(()) => files::sync(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?,
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         Err(error) => return Err(system("make this folder", error).at(path)),
     }
-    check_folder(path)?;
+    files::check_folder(path)?;
+    let _lock = files::lock(path)?;
     let found = survey(path)?;
     if found.root {
         return Err(Fault::Exists.at(&path.join(ROOT)));
@@ -156,165 +181,97 @@ pub(super) fn init(path: &Path) -> Result<(), Error> {
     }
     let key = random_key().map_err(|fault| fault.at(path))?;
     let place = path.join(ROOT);
-    let [word, kind, version] = ROOT_WORDS;
-    let secret = Zeroizing::new(HEXLOWER.encode(key.expose_secret()));
-    let text = Zeroizing::new(format!("{ROOT_COMMENT}{word} {kind} {version} {} {}\n", *secret, checksum(&key)));
+    let text = Zeroizing::new(format!("{ROOT_COMMENT}{}", *root::spell(&key)));
     if write_new(&place, &text)? { Ok(()) } else { Err(Fault::Exists.at(&place)) }
 }
 
 /// What a folder holds.
 struct Survey {
     root: bool,
+    /// Sorted; also those that are dead.
     secrets: Vec<(DomainId, Epoch)>,
+    /// Up to which epoch each domain was destroyed.
+    destroyed: BTreeMap<DomainId, Epoch>,
 }
 
 /// Reads the names in the folder; every file must be one of ours and closed to others.
 fn survey(path: &Path) -> Result<Survey, Error> {
-    let unreadable = |error| system("read this folder", error).at(path);
-    let (mut root, mut secrets) = (false, Vec::new());
-    for entry in fs::read_dir(path).map_err(unreadable)? {
-        let entry = entry.map_err(unreadable)?;
-        let (place, name) = (entry.path(), entry.file_name());
-        let name = name.to_str().ok_or_else(|| Fault::Stranger.at(&place))?;
-        if name.starts_with(UNFINISHED) {
+    let (mut root, mut secrets, mut destroyed) = (false, Vec::new(), BTreeMap::new());
+    for (place, name) in files::names(path)? {
+        if name.starts_with(files::UNFINISHED) {
             continue;
         }
         if name == ROOT {
             root = true;
-        } else {
-            let (domain, epoch) = name
-                .strip_suffix(".key")
-                .and_then(|stem| stem.split_once('@'))
-                .and_then(|(domain, epoch)| Some((DomainId::parse(domain)?, epoch)))
-                .ok_or_else(|| Fault::Stranger.at(&place))?;
-            if epoch != Epoch::FIRST.to_string() {
-                return Err(Fault::Epoch(epoch.to_owned()).at(&place));
+        } else if let Some(stem) = name.strip_suffix(LIVING) {
+            secrets.push(parse_stem(stem, &place)?);
+        } else if let Some(stem) = name.strip_suffix(DESTROYED) {
+            let (domain, through) = parse_stem(stem, &place)?;
+            let text = read(&place)?.unwrap_or_default();
+            let number = through.to_string();
+            // Its name says all; that it is one of ours at all, and whole, its text has to say.
+            if fields(&text, TOMBSTONE) != Some([domain.as_str(), number.as_str()]) {
+                return Err(Fault::Garbled("record of a destroyed domain").at(&place));
             }
-            secrets.push((domain, Epoch::FIRST));
+            let known = destroyed.entry(domain).or_insert(through);
+            *known = through.max(*known);
+        } else {
+            return Err(Fault::Stranger.at(&place));
         }
-        open_checked(&place)?;
+        files::open_checked(&place)?;
     }
     secrets.sort();
-    Ok(Survey { root, secrets })
+    Ok(Survey { root, secrets, destroyed })
 }
 
-fn check_folder(path: &Path) -> Result<(), Error> {
-    let found = fs::metadata(path).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => Fault::Missing("key folder").at(path),
-        _ => system("look at this folder", error).at(path),
-    })?;
-    if !found.is_dir() {
-        return Err(Fault::Kind("a folder").at(path));
-    }
-    check_mode(path, found.permissions().mode(), 0o700)
-}
-
-fn check_mode(path: &Path, mode: u32, wanted: u32) -> Result<(), Error> {
-    if mode & 0o077 == 0 {
-        return Ok(());
-    }
-    Err(Fault::Loose { found: mode & 0o7777, wanted, place: path.to_owned() }.at(path))
-}
-
-/// The file if there is one; what is checked is the opened file, so that it cannot be swapped in between.
-fn open_checked(place: &Path) -> Result<Option<File>, Error> {
-    // A pipe would block when it is opened.
-    match fs::metadata(place) {
-        Ok(found) if !found.is_file() => return Err(Fault::Kind("a plain file").at(place)),
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        _ => {}
-    }
-    let file = match File::open(place) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(system("open this file", error).at(place)),
-    };
-    let found = file.metadata().map_err(|error| system("look at this file", error).at(place))?;
-    if !found.is_file() {
-        return Err(Fault::Kind("a plain file").at(place));
-    }
-    check_mode(place, found.permissions().mode(), 0o600)?;
-    Ok(Some(file))
-}
-
-/// The text of a file, if there is one; wiped when dropped.
-fn read(place: &Path) -> Result<Option<Zeroizing<String>>, Error> {
-    let Some(file) = open_checked(place)? else { return Ok(None) };
-    // Room for all of it at once: a buffer that grows leaves copies behind.
-    let mut text = Zeroizing::new(String::with_capacity(FILE_MAX + 1));
-    match file.take(FILE_MAX as u64 + 1).read_to_string(&mut text) {
-        Ok(length) if length <= FILE_MAX => Ok(Some(text)),
-        Ok(_) => Err(Fault::Garbled("key").at(place)),
-        Err(error) if error.kind() == ErrorKind::InvalidData => Err(Fault::Garbled("key").at(place)),
-        Err(error) => Err(system("read this file", error).at(place)),
-    }
-}
-
-/// Writes a file that must not exist yet, durably. `false`: there is one, and it is whole.
-fn write_new(place: &Path, text: &str) -> Result<bool, Error> {
-    let folder = place.parent().unwrap_or(Path::new("."));
-    let mut random = [0; 8];
-    getrandom::fill(&mut random).map_err(|_| Fault::Randomness.at(place))?;
-    let unfinished = folder.join(format!("{UNFINISHED}{}", HEXLOWER.encode(&random)));
-    let written = (|| {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&unfinished)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        // Unlike a rename, a link never replaces what is there.
-        match fs::hard_link(&unfinished, place) {
-            Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
-            Err(error) => Err(error),
+/// What there is of one domain: from names alone, because it is asked for each domain when policies are loaded.
+fn state(path: &Path, domain: &DomainId) -> Result<State, Error> {
+    let mut state = State::default();
+    for (place, name) in files::names(path)? {
+        if let Some(epoch) = epoch_of(domain, &name, LIVING, &place)? {
+            state.living.push(epoch);
+        } else if let Some(through) = epoch_of(domain, &name, DESTROYED, &place)? {
+            state.destroyed = state.destroyed.max(Some(through));
         }
-    })();
-    let removed = fs::remove_file(&unfinished);
-    let written = written.map_err(|error| system("write this file", error).at(place))?;
-    removed.map_err(|error| system("remove this file", error).at(&unfinished))?;
-    // Also for the loser: the winner may not have come so far, and the caller is told that it is durable.
-    sync(folder)?;
-    Ok(written)
-}
-
-/// Makes a folder's list of names durable.
-fn sync(folder: &Path) -> Result<(), Error> {
-    File::open(folder)
-        .and_then(|folder| folder.sync_all())
-        .map_err(|error| system("sync this folder", error).at(folder))
-}
-
-fn system(act: &'static str, error: std::io::Error) -> Fault {
-    Fault::System { act, error }
-}
-
-fn parse_root(text: &str) -> Result<Key, Fault> {
-    let garbled = || Fault::Garbled("root key");
-    let [key, check] = fields(text, ROOT_WORDS).ok_or_else(garbled)?;
-    let key = hex::<KEY_LEN>(key).ok_or_else(garbled)?;
-    if check.eq_ignore_ascii_case(&checksum(&key)) { Ok(key) } else { Err(Fault::Checksum("root key")) }
-}
-
-/// The fields after the words that say what the file is: in the one line that is no comment.
-fn fields<'a, const N: usize>(text: &'a str, words: [&str; 3]) -> Option<[&'a str; N]> {
-    let mut lines = text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
-    let mut found = lines.next()?.split_ascii_whitespace();
-    if lines.next().is_some() || !words.iter().all(|word| found.next() == Some(word)) {
-        return None;
     }
-    let mut out = [""; N];
-    for slot in &mut out {
-        *slot = found.next()?;
+    state.living.retain(|epoch| Some(*epoch) > state.destroyed);
+    state.living.sort();
+    Ok(state)
+}
+
+/// The epoch in the name of a file of this domain.
+fn epoch_of(domain: &DomainId, name: &str, ending: &str, place: &Path) -> Result<Option<Epoch>, Error> {
+    let Some(stem) = name.strip_suffix(ending) else { return Ok(None) };
+    match stem.split_once('@') {
+        Some((of, _)) if of == domain.as_str() => parse_stem(stem, place).map(|(_, epoch)| Some(epoch)),
+        _ => Ok(None),
     }
-    found.next().is_none().then_some(out)
 }
 
-fn hex<const N: usize>(text: &str) -> Option<Secret<[u8; N]>> {
-    let mut out = Secret::new([0; N]);
-    let fits = HEXLOWER_PERMISSIVE.decode_len(text.len()).ok()? == N;
-    (fits && HEXLOWER_PERMISSIVE.decode_mut(text.as_bytes(), out.expose_secret_mut()).is_ok()).then_some(out)
+/// `DOMAIN@EPOCH`
+fn parse_stem(stem: &str, place: &Path) -> Result<(DomainId, Epoch), Error> {
+    let (domain, epoch) = stem
+        .split_once('@')
+        .and_then(|(domain, epoch)| Some((DomainId::parse(domain)?, epoch)))
+        .ok_or_else(|| Fault::Stranger.at(place))?;
+    match epoch.parse() {
+        // In its one spelling, or two files would claim to be one epoch.
+        Ok(number) if number >= Epoch::FIRST.0 && Epoch(number).to_string() == epoch => Ok((domain, Epoch(number))),
+        _ => Err(Fault::Epoch(epoch.to_owned()).at(place)),
+    }
 }
 
-/// The first 32 bits of a hash of the key: finds a slip of the pen, and is of no use to who does not have the key.
-fn checksum(key: &Key) -> String {
-    let hash = Sha256::new().chain_update(b"tidegate/1 root key").chain_update(key.expose_secret()).finalize();
-    HEXLOWER.encode(hash.get(..4).unwrap_or_default())
+fn spell_secret(version: &str, name: &str, epoch: Epoch, wrapped: &str) -> Zeroizing<String> {
+    let [word, kind] = SECRET;
+    Zeroizing::new(format!("{SECRET_COMMENT}{word} {kind} {version} {name} {epoch} {wrapped}\n"))
+}
+
+/// The wrapped secret in a file's text, if it is the one of this name and epoch.
+fn parse_secret<'a>(text: &'a str, version: &str, name: &str, epoch: Epoch) -> Result<&'a str, Fault> {
+    let [word, kind] = SECRET;
+    let [found, number, wrapped] = fields(text, [word, kind, version]).ok_or(Fault::Garbled("domain secret"))?;
+    if found != name || number != epoch.to_string() {
+        return Err(Fault::Foreign);
+    }
+    Ok(wrapped)
 }

@@ -7,19 +7,30 @@
 //! ```text
 //! root key ── wraps ──> secret of (domain, epoch) ── HKDF(purpose, category) ──> working keys, in `vault`
 //! ```
+//!
+//! A domain begins with epoch 1. A rotation adds one: the newest is what new tokens are made with, all that live turn tokens
+//! back. Destroying ends an epoch and all before it; a domain without a living epoch is destroyed, and stays so until
+//! somebody says otherwise.
 
+pub mod fault;
+mod files;
 pub mod folder;
+mod ring;
+mod root;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use hkdf::Hkdf;
 use sha2::Sha256;
 
+use crate::clock::Clock;
 use crate::ids::DomainId;
 use crate::secret::Secret;
+
+use fault::Fault;
+use ring::Ring;
 
 /// Bytes of a root key and of a domain's secret: 256 random bits.
 pub const KEY_LEN: usize = 32;
@@ -32,8 +43,14 @@ pub type Key = Secret<[u8; KEY_LEN]>;
 pub struct Epoch(pub u32);
 
 impl Epoch {
-    /// The one that a new domain begins with, and the only one that this version knows.
+    /// The one that a new domain begins with.
     pub const FIRST: Self = Self(1);
+
+    /// The one after it; `None`: there are no more.
+    #[must_use]
+    pub fn next(self) -> Option<Self> {
+        self.0.checked_add(1).map(Self)
+    }
 }
 
 impl fmt::Display for Epoch {
@@ -50,70 +67,6 @@ pub struct Error {
     pub place: PathBuf,
     /// What is wrong with it; the message has it whole, so it is no further link in the chain of causes.
     pub fault: Fault,
-}
-
-/// What can be wrong with a place where keys are kept.
-#[derive(Debug, thiserror::Error)]
-pub enum Fault {
-    /// No folder, or no root key in it.
-    #[error("there is no {0} here: make one with `tidegate keys init`, or restore it from the backup")]
-    Missing(&'static str),
-    /// Others than the owner may read or write it.
-    #[error("mode {found:04o} lets others in: run `chmod {wanted:o} '{}'`", place.display())]
-    Loose {
-        /// The permission bits found.
-        found: u32,
-        /// The permission bits wanted.
-        wanted: u32,
-        /// For the mending command.
-        place: PathBuf,
-    },
-    /// Not what it has to be (a folder, a plain file).
-    #[error("expected {0}")]
-    Kind(&'static str),
-    /// A file that is none of ours.
-    #[error("this file does not belong in a key folder: move it elsewhere")]
-    Stranger,
-    /// A file of an epoch that this version cannot read.
-    #[error("epoch {0} is not known to this version: run the version that made it")]
-    Epoch(String),
-    /// The text is not a key file of the expected kind.
-    #[error("not a {0} file, or damaged: restore it from the backup")]
-    Garbled(&'static str),
-    /// The checksum does not match.
-    #[error("the {0} is damaged (its checksum does not match): restore it from the backup")]
-    Checksum(&'static str),
-    /// A secret that the root key beside it does not unwrap.
-    #[error(
-        "this secret does not belong to the root key beside it, to this domain, or was changed: restore both files from one backup"
-    )]
-    Foreign,
-    /// `init` where there is a root key.
-    #[error("there is a root key already: nothing was changed")]
-    Exists,
-    /// `init` where secrets have outlived their root key.
-    #[error(
-        "there are domain secrets without their root key: restore `{}` from the backup, or begin in an empty folder",
-        folder::ROOT
-    )]
-    Orphaned,
-    /// The system said no.
-    #[error("cannot {act}: {error}")]
-    System {
-        /// What was tried.
-        act: &'static str,
-        /// What the system said.
-        error: std::io::Error,
-    },
-    /// The system gave no random bytes.
-    #[error("the system gives no random bytes")]
-    Randomness,
-}
-
-impl Fault {
-    fn at(self, place: &Path) -> Error {
-        Error { place: place.to_owned(), fault: self }
-    }
 }
 
 /// Where secrets are kept, wrapped. The seam for other sources (environment, a key service): unwrapping is the source's own
@@ -135,22 +88,72 @@ pub trait KeySource: Send + Sync + fmt::Debug {
     /// Nothing was kept, or it is not known whether it is durable.
     fn create(&self, domain: &DomainId, epoch: Epoch, fresh: &Key) -> Result<Key, Error>;
 
-    /// All domains and epochs, sorted.
+    /// All domains and their living epochs, sorted.
     ///
     /// # Errors
     /// The source cannot be read.
     fn list(&self) -> Result<Vec<(DomainId, Epoch)>, Error>;
 
+    /// Up to which epoch domains were destroyed, sorted.
+    ///
+    /// # Errors
+    /// The source cannot be read.
+    fn destroyed(&self) -> Result<Vec<(DomainId, Epoch)>, Error> {
+        Ok(Vec::new())
+    }
+
+    /// What there is of one domain.
+    ///
+    /// # Errors
+    /// The source cannot be read.
+    fn state(&self, domain: &DomainId) -> Result<State, Error> {
+        let of =
+            |all: Vec<(DomainId, Epoch)>| all.into_iter().filter_map(|(of, epoch)| (of == *domain).then_some(epoch));
+        Ok(State { living: of(self.list()?).collect(), destroyed: of(self.destroyed()?).max() })
+    }
+
+    /// Destroys an epoch and all before it, so that they are never loaded or created again. Whatever goes wrong in between:
+    /// nothing was changed, or they are dead, and destroying again finishes it.
+    ///
+    /// # Errors
+    /// Nothing was destroyed, or it is not known whether it is durable or whole.
+    fn destroy(&self, domain: &DomainId, through: Epoch) -> Result<(), Error> {
+        let _ = through;
+        Err(Fault::Unknown(domain.clone()).at(Path::new("this source")))
+    }
+
+    /// Secrets that are destroyed and still there: a destruction was cut off, or a backup brought them back. Sorted.
+    ///
+    /// # Errors
+    /// The source cannot be read.
+    fn remains(&self) -> Result<Vec<(DomainId, Epoch)>, Error> {
+        Ok(Vec::new())
+    }
+
     /// A key for one purpose of the whole program: the same in every process with these keys, and of no use for any other.
     fn derived(&self, purpose: &str) -> Key;
+
+    /// A folder in which a change of the keys can be noticed.
+    fn folder(&self) -> Option<&Path> {
+        None
+    }
 }
+
+/// What a source has of a domain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct State {
+    /// The epochs whose secrets live, sorted.
+    pub living: Vec<Epoch>,
+    /// Up to which epoch it was destroyed, if ever.
+    pub destroyed: Option<Epoch>,
+}
+
+/// The living secrets of a domain, the newest first; empty only in memory, for a destroyed domain that a policy names.
+pub type Epochs = Arc<[Arc<DomainSecret>]>;
 
 /// The keys in memory. Wiped when dropped.
 #[derive(Debug)]
-pub struct KeyRing {
-    source: Box<dyn KeySource>,
-    domains: Mutex<HashMap<DomainId, Arc<DomainSecret>>>,
-}
+pub struct KeyRing(Arc<Ring>);
 
 impl KeyRing {
     /// Reads a folder made by [`init`]. Refuses loose permissions, strange files, a missing or malformed root.
@@ -164,46 +167,195 @@ impl KeyRing {
     /// Over another source.
     #[must_use]
     pub fn over(source: Box<dyn KeySource>) -> Self {
-        Self { source, domains: Mutex::default() }
+        Self::timed(source, Clock::system())
     }
 
-    /// The domain's current secret; makes and durably stores one if there is none yet (exclusive creation, so that two
-    /// processes agree). Blocks; a lock is held, so it is for loading a policy, not for a value.
+    /// Over another source, with the clock by which readings are kept apart.
+    #[must_use]
+    pub fn timed(source: Box<dyn KeySource>, clock: Clock) -> Self {
+        Self(Arc::new(Ring::new(source, clock)))
+    }
+
+    /// The domain's current secret: the newest of [`Self::epochs`].
     ///
     /// # Errors
-    /// The source cannot be read, or cannot be written and there was no secret.
+    /// As there.
     pub fn domain(&self, id: &DomainId) -> Result<Arc<DomainSecret>, Error> {
-        // A panic of another thread under this lock leaves at worst a secret that is not cached.
-        let mut domains = self.domains.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(secret) = domains.get(id) {
-            return Ok(Arc::clone(secret));
+        let epochs = self.epochs(id)?;
+        epochs.first().cloned().ok_or_else(|| Fault::Missing("domain secret").at(Path::new("the keys")))
+    }
+
+    /// The domain's living secrets; makes and durably stores a first one for a domain that never was (exclusive creation, so
+    /// that two processes agree). Blocks; a lock is held, so it is for loading a policy, not for a value.
+    ///
+    /// # Errors
+    /// The source cannot be read, or cannot be written and there was no secret; [`Fault::Destroyed`].
+    pub fn epochs(&self, id: &DomainId) -> Result<Epochs, Error> {
+        let mut domains = self.0.domains();
+        if let Some(epochs) = domains.get(id).filter(|epochs| !epochs.is_empty()) {
+            return Ok(Arc::clone(epochs));
         }
-        let epoch = Epoch::FIRST;
-        let key = match self.source.load(id, epoch)? {
-            Some(key) => key,
-            None => {
-                tracing::info!(domain = %id, epoch = epoch.0, "new domain: making its secret");
-                self.source.create(id, epoch, &random_key().map_err(|fault| fault.at(Path::new("the system")))?)?
+        let source = &*self.0.source;
+        let state = source.state(id)?;
+        let mut epochs = self.0.load(id, &state.living, &[])?;
+        if epochs.is_empty() {
+            if state.destroyed.is_some() {
+                // Remembered, so that a new beginning is noticed.
+                domains.insert(id.clone(), epochs);
+                return Err(Fault::Destroyed(id.clone()).at(self.place()));
             }
+            let epoch = Epoch::FIRST;
+            tracing::info!(domain = %id, epoch = epoch.0, "new domain: making its secret");
+            let key = source.create(id, epoch, &fresh_key()?)?;
+            epochs = Arc::new([Arc::new(DomainSecret { domain: id.clone(), epoch, key })]);
+        }
+        domains.insert(id.clone(), Arc::clone(&epochs));
+        Ok(epochs)
+    }
+
+    /// Reads again what there is of the domains in memory: rotations and destructions by other processes. Blocks.
+    ///
+    /// # Errors
+    /// The source cannot be read; what is in memory stays.
+    pub fn refresh(&self) -> Result<(), Error> {
+        self.0.refresh()
+    }
+
+    /// Which epochs are in memory: another text after a [`Self::refresh`] that found a change.
+    #[must_use]
+    pub fn stamp(&self) -> String {
+        let domains = self.0.domains();
+        let mut lines: Vec<String> = domains
+            .iter()
+            .map(|(domain, epochs)| {
+                let numbers: Vec<String> = epochs.iter().map(|secret| secret.epoch.to_string()).collect();
+                format!("{domain} {}", numbers.join(","))
+            })
+            .collect();
+        lines.sort();
+        lines.join("\n")
+    }
+
+    /// The domain's epochs, if there are newer ones than `known`. Where memory has none the source is read again, but not
+    /// oftener than once a second for the whole ring and not waited for longer than a moment: for a token that another
+    /// process issued under an epoch of which this one was not told yet.
+    #[must_use]
+    pub fn newer(&self, id: &DomainId, known: Epoch) -> Option<Epochs> {
+        let newer = || {
+            let epochs = self.0.domains().get(id).cloned()?;
+            (epochs.first()?.epoch > known).then_some(epochs)
         };
-        let secret = Arc::new(DomainSecret { domain: id.clone(), epoch, key });
-        domains.insert(id.clone(), Arc::clone(&secret));
-        Ok(secret)
+        newer().or_else(|| {
+            self.0.may_look().then(|| ring::look(&self.0))?;
+            newer()
+        })
+    }
+
+    /// Adds an epoch: what is issued from now on is issued under it. `anew`: also for a domain that was destroyed, and for
+    /// none other. Of two that rotate at once both get the same. Blocks.
+    ///
+    /// # Errors
+    /// [`Fault::Unknown`], [`Fault::Destroyed`], or the source cannot be read or written.
+    pub fn rotate(&self, id: &DomainId, anew: bool) -> Result<Arc<DomainSecret>, Error> {
+        let (source, place) = (&*self.0.source, self.place());
+        let State { living, destroyed } = source.state(id)?;
+        let last = match (living.last(), destroyed, anew) {
+            (Some(living), _, false) => *living,
+            (None, Some(through), true) => {
+                // What a cut off destruction left would otherwise stay beside the new beginning.
+                source.destroy(id, through)?;
+                through
+            }
+            (None, Some(_), false) => return Err(Fault::Destroyed(id.clone()).at(place)),
+            (Some(_), _, true) => return Err(Fault::Alive(id.clone()).at(place)),
+            (None, None, _) => return Err(Fault::Unknown(id.clone()).at(place)),
+        };
+        let epoch = last.next().ok_or_else(|| Fault::Exhausted(id.clone()).at(place))?;
+        let key = source.create(id, epoch, &fresh_key()?)?;
+        self.0.domains().remove(id);
+        Ok(Arc::new(DomainSecret { domain: id.clone(), epoch, key }))
+    }
+
+    /// Destroys an epoch and all before it; without an epoch the whole domain. Gives what was ended, which is as many
+    /// epochs as there were to be ended. Blocks.
+    ///
+    /// # Errors
+    /// [`Fault::Unknown`], [`Fault::NotOld`], or the source cannot be read or written.
+    pub fn destroy(&self, id: &DomainId, through: Option<Epoch>) -> Result<Vec<Epoch>, Error> {
+        let (source, place) = (&*self.0.source, self.place());
+        let State { living, destroyed } = source.state(id)?;
+        let remains = source.remains()?.into_iter().filter_map(|(domain, epoch)| (domain == *id).then_some(epoch));
+        let remains: Vec<Epoch> = remains.collect();
+        let through = match (through, living.last().copied(), destroyed) {
+            // To finish what was cut off.
+            (None, None, Some(through)) => through,
+            (None, Some(last), _) => last,
+            (Some(through), Some(last), _) if through < last => through,
+            (Some(_), Some(_), _) => {
+                let living = living.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+                return Err(Fault::NotOld { domain: id.clone(), living }.at(place));
+            }
+            (Some(_), None, Some(_)) => return Err(Fault::Destroyed(id.clone()).at(place)),
+            (_, None, None) => return Err(Fault::Unknown(id.clone()).at(place)),
+        };
+        source.destroy(id, through)?;
+        self.0.domains().remove(id);
+        let mut ended = [remains, living].concat();
+        ended.retain(|epoch| *epoch <= through);
+        Ok(ended)
     }
 
     /// The key of entity tags.
     #[must_use]
     pub fn tags(&self) -> Key {
-        self.source.derived("entity tags")
+        self.0.source.derived("entity tags")
     }
 
-    /// All domains and epochs that have a secret, sorted.
+    /// All domains and their living epochs, sorted.
     ///
     /// # Errors
     /// The source cannot be read.
     pub fn list(&self) -> Result<Vec<(DomainId, Epoch)>, Error> {
-        self.source.list()
+        self.0.source.list()
     }
+
+    /// What there is of a domain; makes nothing.
+    ///
+    /// # Errors
+    /// The source cannot be read.
+    pub fn state(&self, id: &DomainId) -> Result<State, Error> {
+        self.0.source.state(id)
+    }
+
+    /// Up to which epoch domains were destroyed, sorted.
+    ///
+    /// # Errors
+    /// The source cannot be read.
+    pub fn destroyed(&self) -> Result<Vec<(DomainId, Epoch)>, Error> {
+        self.0.source.destroyed()
+    }
+
+    /// See [`KeySource::remains`].
+    ///
+    /// # Errors
+    /// The source cannot be read.
+    pub fn remains(&self) -> Result<Vec<(DomainId, Epoch)>, Error> {
+        self.0.source.remains()
+    }
+
+    fn place(&self) -> &Path {
+        self.folder().unwrap_or(Path::new("the keys"))
+    }
+
+    /// A folder in which a change of the keys can be noticed.
+    #[must_use]
+    pub fn folder(&self) -> Option<&Path> {
+        self.0.source.folder()
+    }
+}
+
+fn fresh_key() -> Result<Key, Error> {
+    random_key().map_err(|fault| fault.at(Path::new("the system")))
 }
 
 /// The working secret of one (domain, epoch): 256 random bits, from which `vault` derives keys. Wiped when dropped.

@@ -7,6 +7,8 @@ use std::sync::Barrier;
 
 use super::*;
 
+mod epochs;
+
 struct Place {
     folder: PathBuf,
     _temporary: tempfile::TempDir,
@@ -209,8 +211,12 @@ fn strange_files_are_refused_and_unfinished_ones_ignored() {
         assert!(message(place.ring()).contains("does not belong in a key folder"), "{name}");
         fs::remove_file(stranger).unwrap();
     }
-    fs::write(place.folder.join("parcelo@2.key"), "").unwrap();
-    assert!(message(place.ring()).contains("epoch 2 is not known to this version"));
+    for name in ["parcelo@0.key", "parcelo@01.key", "parcelo@+1.key", "parcelo@x.key", "parcelo@4294967296.destroyed"] {
+        let stranger = place.folder.join(name);
+        fs::write(&stranger, "").unwrap();
+        assert!(message(place.ring()).contains("is no epoch"), "{name}");
+        fs::remove_file(stranger).unwrap();
+    }
 }
 
 #[test]
@@ -285,9 +291,9 @@ fn a_secret_that_cannot_be_kept_is_not_given_out() {
     let place = made();
     let ring = place.ring().unwrap();
     fs::remove_dir_all(&place.folder).unwrap();
-    assert!(message(ring.domain(&domain("parcelo"))).contains("cannot write this file"));
+    assert!(message(ring.domain(&domain("parcelo"))).contains("there is no key folder here"));
     assert!(
-        message(ring.domain(&domain("parcelo"))).contains("cannot write this file"),
+        message(ring.domain(&domain("parcelo"))).contains("there is no key folder here"),
         "and was not remembered either"
     );
 }

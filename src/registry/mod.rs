@@ -20,13 +20,14 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use crate::clock::{Clock, Time};
-use crate::crossing::bind::BoundLeg;
+use crate::crossing::bind::{BindError, BoundLeg, ReadFile};
 use crate::crossing::head::PathTemplate;
 use crate::http::trust::Trust;
-use crate::ids::{Leg, UpstreamId};
+use crate::ids::{DomainId, Leg, UpstreamId};
+use crate::keys::{self, fault::Fault};
 use crate::policy::compile::CompiledPolicy;
 use crate::policy::diagnostic::{Diagnostic, Severity};
-use crate::policy::{compile, lint};
+use crate::policy::{compile, lint, rule};
 use crate::vault::Vault;
 use jwt::Verifier;
 use set::{Index, Partner, PolicySet, Route};
@@ -103,10 +104,10 @@ impl Registry {
         let files = Files::gather(&settings)?;
         let set = load(&settings, &files, &vault, clock.now())?;
         Ok(Self {
+            attempted: Mutex::new(files.attempt(&vault)),
             settings,
             vault,
             clock,
-            attempted: Mutex::new(files.attempt()),
             current: ArcSwap::from_pointee(set),
             fault: ArcSwapOption::empty(),
         })
@@ -124,20 +125,21 @@ impl Registry {
         self.fault.load_full()
     }
 
-    /// Reads the folder again. On an error the old set stays in force. Blocks on files.
+    /// Reads the folder and the keys again. On an error the old set stays in force. Blocks on files.
     ///
     /// # Errors
     /// All complaints.
     pub fn reload(&self) -> Result<Reload, Arc<Error>> {
         let mut attempted = self.attempted.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = Files::gather(&self.settings).and_then(|files| {
+        let result = refresh(&self.vault).and_then(|()| Files::gather(&self.settings)).and_then(|files| {
             let digest = files.digest(&attempted.named);
+            let unchanged = attempted.digest == digest && attempted.keys == self.vault.keys().stamp();
             // While something is wrong it is tried again: not everything that can be wrong is in the files.
-            if attempted.digest == digest && self.fault.load().is_none() {
+            if unchanged && self.fault.load().is_none() {
                 return Ok(None);
             }
             let set = load(&self.settings, &files, &self.vault, self.clock.now());
-            *attempted = files.attempt();
+            *attempted = files.attempt(&self.vault);
             set.map(Some)
         });
         match result {
@@ -168,6 +170,15 @@ struct Attempt {
     digest: String,
     /// The files that the policies name, by full path.
     named: BTreeSet<PathBuf>,
+    /// Which epochs of keys it was bound to.
+    keys: String,
+}
+
+fn refresh(vault: &Vault) -> Result<(), Error> {
+    vault.keys().refresh().map_err(|error| {
+        let place = error.place.display().to_string();
+        Error(vec![Complaint { place, code: None, message: error.fault.to_string(), help: None }])
+    })
 }
 
 /// A file's bytes, or why they cannot be read.
@@ -221,9 +232,9 @@ impl Files {
     }
 
     /// What was read so far.
-    fn attempt(&self) -> Attempt {
+    fn attempt(&self, vault: &Vault) -> Attempt {
         let named = self.named.borrow().keys().cloned().collect();
-        Attempt { digest: self.digest(&named), named }
+        Attempt { digest: self.digest(&named), named, keys: vault.keys().stamp() }
     }
 
     /// SHA-256 over names and contents of the policies and of these files that they name, hex: a rotated authority has to be
@@ -304,7 +315,7 @@ fn load(settings: &Settings, files: &Files, vault: &Vault, now: Time) -> Result<
         }
     }
     if complaints.is_empty() {
-        Ok(PolicySet { digest: files.attempt().digest.into(), partners, index })
+        Ok(PolicySet { digest: files.attempt(vault).digest.into(), partners, index })
     } else {
         Err(Error(complaints))
     }
@@ -335,32 +346,30 @@ fn sort_out(diagnostics: Vec<Diagnostic>, files: &Files, complaints: &mut Vec<Co
     }
 }
 
+/// Why a policy's routes cannot be bound.
+enum Unbound {
+    /// For the operator.
+    Wrong(String),
+    /// The domain of its tokens was destroyed.
+    Destroyed(keys::Error),
+}
+
 /// One policy and its keys, authorities and recipients.
 fn bind(compiled: CompiledPolicy, settings: &Settings, files: &Files, vault: &Vault) -> Result<Partner, String> {
-    let CompiledPolicy { policy, routes: compiled_routes, inbound, outbound } = compiled;
+    let CompiledPolicy { mut policy, routes: compiled_routes, inbound, outbound } = compiled;
     let read = |path: &Path| files.named(path);
-    let domain = &policy.partner.domain;
-    let mut routes = Vec::with_capacity(compiled_routes.len());
-    for (route, legs) in policy.routes.into_iter().zip(compiled_routes) {
-        if !settings.upstreams.contains(&route.upstream) {
-            return Err(format!("route `{}`: no upstream `{}` in the settings", route.pattern, route.upstream));
+    let written = std::mem::take(&mut policy.routes).into_iter().zip(compiled_routes);
+    let (routes, ended) = match bind_routes(written, &policy.partner.domain, settings, vault, &read) {
+        Ok(routes) => (routes, false),
+        Err(Unbound::Wrong(message)) => return Err(message),
+        Err(Unbound::Destroyed(error)) => {
+            // Nothing can be said to this partner any more; the others go on.
+            let partner = policy.partner.id.as_str();
+            tracing::error!(target: "tidegate", partner, cause = %error, "nothing is shared with this partner: its keys are destroyed");
+            (Vec::new(), true)
         }
-        let path = PathTemplate::new(&route.template)
-            .ok_or_else(|| format!("route `{}`: a path that is not in its normal form", route.pattern))?;
-        let bound = |leg, side| {
-            let bound = BoundLeg::bind(leg, side, domain, vault, &read);
-            bound.map(Arc::new).map_err(|error| format!("route `{}`: {error}", route.pattern))
-        };
-        routes.push(Arc::new(Route {
-            request: bound(legs.request, Leg::Request)?,
-            response: bound(legs.response, Leg::Response)?,
-            error: legs.error.map(|leg| bound(leg, Leg::Response)).transpose()?,
-            pattern: route.pattern,
-            direction: route.direction,
-            upstream: route.upstream,
-            path,
-        }));
-    }
+    };
+    let (inbound, outbound) = if ended { Default::default() } else { (inbound, outbound) };
     let certificate = match policy.identify.client_certificate {
         Some(certificate) => {
             let name = certificate.ca.display().to_string();
@@ -384,7 +393,7 @@ fn bind(compiled: CompiledPolicy, settings: &Settings, files: &Files, vault: &Va
         id: policy.partner.id,
         digest: policy.digest,
         expires,
-        suspended: policy.agreement.suspended,
+        suspended: policy.agreement.suspended || ended,
         limits: policy.limits,
         require: policy.identify.require,
         certificate,
@@ -393,6 +402,39 @@ fn bind(compiled: CompiledPolicy, settings: &Settings, files: &Files, vault: &Va
         outbound,
         routes,
     })
+}
+
+fn bind_routes(
+    written: impl Iterator<Item = (rule::Route, compile::CompiledRoute)>,
+    domain: &DomainId,
+    settings: &Settings,
+    vault: &Vault,
+    read: ReadFile<'_>,
+) -> Result<Vec<Arc<Route>>, Unbound> {
+    let mut routes = Vec::new();
+    for (route, legs) in written {
+        let wrong = |message: String| Unbound::Wrong(format!("route `{}`: {message}", route.pattern));
+        if !settings.upstreams.contains(&route.upstream) {
+            return Err(wrong(format!("no upstream `{}` in the settings", route.upstream)));
+        }
+        let path = PathTemplate::new(&route.template)
+            .ok_or_else(|| wrong("a path that is not in its normal form".to_owned()))?;
+        let bound = |leg, side| match BoundLeg::bind(leg, side, domain, vault, read) {
+            Ok(bound) => Ok(Arc::new(bound)),
+            Err(BindError::Keys(error)) if matches!(error.fault, Fault::Destroyed(_)) => Err(Unbound::Destroyed(error)),
+            Err(error) => Err(wrong(error.to_string())),
+        };
+        routes.push(Arc::new(Route {
+            request: bound(legs.request, Leg::Request)?,
+            response: bound(legs.response, Leg::Response)?,
+            error: legs.error.map(|leg| bound(leg, Leg::Response)).transpose()?,
+            pattern: route.pattern,
+            direction: route.direction,
+            upstream: route.upstream,
+            path,
+        }));
+    }
+    Ok(routes)
 }
 
 #[cfg(test)]

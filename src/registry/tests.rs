@@ -158,3 +158,61 @@ fn a_thousand_partners_load() {
     assert_eq!(place.open().unwrap().current().partners.len(), 1000);
     println!("1,000 partners loaded in {:?}", start.elapsed());
 }
+
+/// A policy whose response has a token in it.
+fn tokenizing(id: &str, key: u16) -> String {
+    policy(id, key).replace("keep = [\"$.a\"]", "fields = [{ path = \"$.a\", do = \"tokenize\" }]")
+}
+
+impl Place {
+    fn keys(&self) -> KeyRing {
+        KeyRing::open(&self.0.path().join("keys")).unwrap()
+    }
+}
+
+#[test]
+fn a_rotation_is_taken_by_a_reload_and_changes_no_digest() {
+    let place = Place::new();
+    place.write("a.toml", &tokenizing("a", 1));
+    place.write("b.toml", &tokenizing("b", 2));
+    let registry = place.open().unwrap();
+    assert!(matches!(registry.reload(), Ok(Reload::Unchanged)), "the domains that it made itself are no change");
+    let old = registry.current();
+    place.keys().rotate(&DomainId::parse("a").unwrap(), false).unwrap();
+    assert!(matches!(registry.reload(), Ok(Reload::Changed(set)) if set.digest == old.digest));
+    assert!(matches!(registry.reload(), Ok(Reload::Unchanged)));
+}
+
+#[test]
+fn a_partner_whose_domain_is_destroyed_is_suspended_until_it_is_begun_anew() {
+    let place = Place::new();
+    place.write("a.toml", &tokenizing("a", 1));
+    place.write("b.toml", &tokenizing("b", 2));
+    let registry = place.open().unwrap();
+    let suspended =
+        |registry: &Registry| registry.current().partners.iter().map(|partner| partner.suspended).collect::<Vec<_>>();
+    assert_eq!(suspended(&registry), [false, false]);
+    let domain = DomainId::parse("a").unwrap();
+    place.keys().destroy(&domain, None).unwrap();
+    assert!(matches!(registry.reload(), Ok(Reload::Changed(_))));
+    assert_eq!(suspended(&registry), [true, false]);
+    assert_eq!(suspended(&place.open().unwrap()), [true, false], "also after a restart");
+    assert!(place.keys().list().unwrap().iter().all(|(living, _)| *living != domain), "nothing was made anew");
+    assert!(matches!(registry.reload(), Ok(Reload::Unchanged)));
+    place.keys().rotate(&domain, true).unwrap();
+    assert!(matches!(registry.reload(), Ok(Reload::Changed(_))));
+    assert_eq!(suspended(&registry), [false, false]);
+}
+
+#[test]
+fn keys_that_cannot_be_read_leave_the_old_set() {
+    let place = Place::new();
+    place.write("a.toml", &tokenizing("a", 1));
+    let registry = place.open().unwrap();
+    let stranger = place.0.path().join("keys/notes.txt");
+    fs::write(&stranger, "").unwrap();
+    let error = registry.reload().unwrap_err();
+    assert!(error.to_string().contains("notes.txt: this file does not belong in a key folder"), "{error}");
+    fs::remove_file(stranger).unwrap();
+    assert!(matches!(registry.reload(), Ok(Reload::Changed(_))));
+}

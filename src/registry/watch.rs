@@ -1,6 +1,6 @@
-//! Notices that the policies changed.
+//! Notices that the policies or the keys changed.
 //!
-//! Watches the folder and not the files, because editors and Kubernetes rename, and looks by itself every half minute; waits until it is quiet; leaves it to
+//! Watches the folders and not the files, because editors and Kubernetes rename, and looks by itself every half minute; waits until it is quiet; leaves it to
 //! [`Registry::reload`] to find out whether anything really changed. Start at [`watch`].
 
 use std::path::Path;
@@ -28,7 +28,7 @@ const LOOK: Duration = Duration::from_secs(30);
 #[derive(Debug)]
 pub struct Watch {
     task: JoinHandle<()>,
-    _watcher: Option<RecommendedWatcher>,
+    _watchers: Vec<RecommendedWatcher>,
 }
 
 impl Drop for Watch {
@@ -45,7 +45,8 @@ pub fn watch(
 ) -> Watch {
     // One place: whatever comes while one notice waits is covered by it.
     let (notice, mut noticed) = mpsc::channel::<()>(1);
-    let watcher = watcher(&registry.settings.folder, notice.clone());
+    let folders = [Some(registry.settings.folder.as_path()), registry.vault.keys().folder()];
+    let watchers = folders.into_iter().flatten().filter_map(|folder| watcher(folder, notice.clone())).collect();
     // Whatever changed between the first reading and now.
     let _ = notice.try_send(());
     let task = tokio::spawn(async move {
@@ -79,7 +80,7 @@ pub fn watch(
             }
         }
     });
-    Watch { task, _watcher: watcher }
+    Watch { task, _watchers: watchers }
 }
 
 fn watcher(folder: &Path, notice: mpsc::Sender<()>) -> Option<RecommendedWatcher> {
@@ -95,7 +96,7 @@ fn watcher(folder: &Path, notice: mpsc::Sender<()>) -> Option<RecommendedWatcher
     });
     started
         .inspect_err(|error| {
-            tracing::warn!(target: "tidegate", cause = %error.kind_text(), "policies are not watched: reload by SIGHUP");
+            tracing::warn!(target: "tidegate", folder = %folder.display(), cause = %error.kind_text(), "a folder is not watched: reload by SIGHUP");
         })
         .ok()
 }

@@ -4,6 +4,7 @@
 //! policy is loaded, and then calls it for each value without a look-up, a lock or an expansion of keys. Start at [`Vault`];
 //! how tokens look is in [`token`], the ciphers are in [`seal`], stored tokens will come behind [`store`].
 
+mod epochs;
 mod number;
 pub mod seal;
 pub mod store;
@@ -13,8 +14,9 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::ids::{Category, DomainId, Shape};
-use crate::keys::{self, DomainSecret, KeyRing};
+use crate::keys::{self, DomainSecret, Epoch, KeyRing};
 
+use epochs::Family;
 use seal::digits::{DIGITS_MAX, Digits};
 use seal::jwe::{PublicKey, Unsealed};
 use seal::pseudonym::KeyedHash;
@@ -36,14 +38,14 @@ pub struct Sealer(Arc<Issue>);
 
 /// How a sealer issues.
 enum Issue {
-    Opaque(Sealed),
-    Mail(Sealed),
-    Digits(Digits),
+    Opaque(Family),
+    Mail(Family),
+    Digits(Box<Digits>),
 }
 
 /// Turns tokens of one (domain, category) back.
 #[derive(Clone)]
-pub struct Opener(Arc<(Sealed, Option<Digits>)>);
+pub struct Opener(Arc<(Family, Option<Digits>)>);
 
 /// Keyed hashes of one (domain, category).
 #[derive(Clone)]
@@ -60,28 +62,37 @@ impl Vault {
         Self { keys }
     }
 
-    /// For `tokenize`. `category` None: the category `unnamed`. Blocks where the domain is new or not yet read.
+    /// For `tokenize`. `category` None: the category `unnamed`. Blocks where the domain is new or not yet read. Issues under the
+    /// newest epoch; a token of any is a token already.
     ///
     /// # Errors
     /// See [`KeyRing::domain`].
     pub fn sealer(&self, domain: &DomainId, category: Option<&Category>, shape: Shape) -> Result<Sealer, keys::Error> {
-        let (secret, category) = (self.keys.domain(domain)?, name(category));
+        let category = name(category);
+        let family = || Family::new(&self.keys, domain, category);
         Ok(Sealer(Arc::new(match shape {
-            Shape::Opaque => Issue::Opaque(sealed(&secret, category)),
-            Shape::Email => Issue::Mail(sealed(&secret, category)),
-            Shape::Digits => Issue::Digits(digits(&secret, category)),
+            Shape::Opaque => Issue::Opaque(family()?),
+            Shape::Email => Issue::Mail(family()?),
+            Shape::Digits => Issue::Digits(Box::new(self.digits(domain, category)?)),
         })))
     }
 
-    /// For `reveal`. Opens tokens of the authenticated shapes, which say themselves what they are; with `shape` digits, also
+    /// For `reveal`. Opens tokens of every living epoch and of the authenticated shapes, which say themselves what they are; with `shape` digits, also
     /// any run of 6 to 64 digits.
     ///
     /// # Errors
     /// See [`KeyRing::domain`].
     pub fn opener(&self, domain: &DomainId, category: &Category, shape: Option<Shape>) -> Result<Opener, keys::Error> {
-        let (secret, category) = (self.keys.domain(domain)?, name(Some(category)));
-        let digits = (shape == Some(Shape::Digits)).then(|| digits(&secret, category));
-        Ok(Opener(Arc::new((sealed(&secret, category), digits))))
+        let category = name(Some(category));
+        let digits = (shape == Some(Shape::Digits)).then(|| self.digits(domain, category)).transpose()?;
+        Ok(Opener(Arc::new((Family::new(&self.keys, domain, category)?, digits))))
+    }
+
+    /// Of the oldest epoch that lives: digits do not say under which they were issued, so that they keep theirs until it is
+    /// destroyed.
+    fn digits(&self, domain: &DomainId, category: &str) -> Result<Digits, keys::Error> {
+        let (newest, epochs) = (self.keys.domain(domain)?, self.keys.epochs(domain)?);
+        Ok(digits(epochs.last().unwrap_or(&newest), category))
     }
 
     /// For `pseudonymize`. `category` as for [`Self::sealer`].
@@ -93,12 +104,19 @@ impl Vault {
         Ok(Pseudonymizer(Arc::new(KeyedHash::new(key.expose_secret()))))
     }
 
-    /// What sealed tokens of this domain have after their mark.
+    /// The domain's living epochs, the newest first, each with what its sealed tokens have after their mark.
     ///
     /// # Errors
-    /// See [`KeyRing::domain`].
-    pub fn key_id(&self, domain: &DomainId) -> Result<String, keys::Error> {
-        Ok(key_id(&*self.keys.domain(domain)?).into_iter().map(char::from).collect())
+    /// See [`KeyRing::epochs`].
+    pub fn key_ids(&self, domain: &DomainId) -> Result<Vec<(Epoch, String)>, keys::Error> {
+        let spell = |secret: &DomainSecret| key_id(secret).into_iter().map(char::from).collect();
+        Ok(self.keys.epochs(domain)?.iter().map(|secret| (secret.epoch(), spell(secret))).collect())
+    }
+
+    /// The keys that it is over.
+    #[must_use]
+    pub fn keys(&self) -> &KeyRing {
+        &self.keys
     }
 }
 
@@ -109,14 +127,17 @@ impl Sealer {
     /// its whole value.
     pub fn issue(&self, value: Value<'_>, out: &mut Vec<u8>) -> Issued {
         match &*self.0 {
-            Issue::Opaque(sealed) | Issue::Mail(sealed) if matches!(value, Value::Text(text) if sealed.owns(text)) => {
+            Issue::Opaque(family) | Issue::Mail(family) if matches!(value, Value::Text(text) if family.owns(text)) => {
                 Issued::Already
             }
-            Issue::Opaque(sealed) => {
-                sealed.issue_opaque(value, out);
-                Issued::Token
-            }
-            Issue::Mail(sealed) if sealed.issue_mail(value, out) => Issued::Token,
+            Issue::Opaque(family) => match family.newest() {
+                Some(sealed) => {
+                    sealed.issue_opaque(value, out);
+                    Issued::Token
+                }
+                None => Issued::Unfit,
+            },
+            Issue::Mail(family) if family.newest().is_some_and(|sealed| sealed.issue_mail(value, out)) => Issued::Token,
             Issue::Digits(digits) => {
                 let mut room = [0; DIGITS_MAX];
                 let plain = match value {
@@ -136,8 +157,8 @@ impl Sealer {
 impl Opener {
     /// Appends the plain text of the value (unescaped; a number as a JSON number) to `out`; nothing where there is none.
     pub fn open(&self, text: &str, out: &mut Vec<u8>) -> Opened {
-        let (sealed, digits) = &*self.0;
-        match (sealed.open(text, out), digits) {
+        let (family, digits) = &*self.0;
+        match (family.open(text, out), digits) {
             (Opened::Plain, Some(digits)) if digits.decrypt(text.as_bytes(), out) => Opened::Text,
             (opened, _) => opened,
         }

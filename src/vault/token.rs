@@ -114,6 +114,12 @@ impl Sealed {
         Self { key_id, siv }
     }
 
+    /// Whether this text has the key id of these tokens. It proves nothing.
+    #[must_use]
+    pub fn claims(&self, text: &str) -> bool {
+        key_id_of(text) == Some(self.key_id)
+    }
+
     /// Whether this text is one of these tokens, in either shape. Nothing of what it stands for is kept.
     #[must_use]
     pub fn owns(&self, text: &str) -> bool {
@@ -188,20 +194,14 @@ impl Sealed {
     }
 
     fn read<'p>(&self, text: &str, payload: &'p mut Payload) -> Option<Value<'p>> {
-        let mut joined = [0; MAIL_MAX];
-        let token = if text.contains('@') { join_mail(text, &mut joined)? } else { text.as_bytes() };
-        let (key_id, encoded) = token.get(MARK.len()..)?.split_first_chunk::<KEY_ID_LEN>()?;
-        let bytes = payload.of_length(BASE32_NOPAD_NOCASE.decode_len(encoded.len()).ok()?);
-        BASE32_NOPAD_NOCASE.decode_mut(encoded, bytes).ok()?;
-        let (tag, rest) = bytes.split_first_chunk_mut::<TAG_LEN>()?;
-        let (sealed, check) = rest.split_last_chunk_mut::<CHECK_LEN>()?;
-        if sealed.is_empty() || sealed.len() % BLOCK_LEN != 0 {
+        let Some(parts) = decode(text, payload) else {
+            // What cannot be a token for its form costs what one costs.
+            self.siv.idle();
             return None;
-        }
-        let key_id = key_id.map(|symbol| symbol.to_ascii_lowercase());
-        let whole = crc(&[&key_id, tag, sealed]) == *check && key_id == self.key_id;
+        };
+        let Parts { key_id, tag, sealed, whole } = parts;
         let authentic = self.siv.open(tag, sealed);
-        if !(authentic && whole) {
+        if !(authentic && whole && key_id == self.key_id) {
             return None;
         }
         let (head, value) = sealed.split_first()?;
@@ -214,6 +214,42 @@ impl Sealed {
             _ => None,
         }
     }
+}
+
+/// A token's parts, as they are spelled.
+struct Parts<'p> {
+    key_id: [u8; KEY_ID_LEN],
+    tag: &'p [u8; TAG_LEN],
+    sealed: &'p mut [u8],
+    /// Its check is right.
+    whole: bool,
+}
+
+fn decode<'p>(text: &str, payload: &'p mut Payload) -> Option<Parts<'p>> {
+    let mut joined = [0; MAIL_MAX];
+    let token = if text.contains('@') { join_mail(text, &mut joined)? } else { text.as_bytes() };
+    let (key_id, encoded) = token.get(MARK.len()..)?.split_first_chunk::<KEY_ID_LEN>()?;
+    let bytes = payload.of_length(BASE32_NOPAD_NOCASE.decode_len(encoded.len()).ok()?);
+    BASE32_NOPAD_NOCASE.decode_mut(encoded, bytes).ok()?;
+    let (tag, rest) = bytes.split_first_chunk_mut::<TAG_LEN>()?;
+    let (sealed, check) = rest.split_last_chunk_mut::<CHECK_LEN>()?;
+    if sealed.is_empty() || sealed.len() % BLOCK_LEN != 0 {
+        return None;
+    }
+    let key_id = key_id.map(|symbol| symbol.to_ascii_lowercase());
+    let whole = crc(&[&key_id, tag, sealed]) == *check;
+    Some(Parts { key_id, tag, sealed, whole })
+}
+
+/// Whether a text is spelled as a sealed token and its check is right; that anybody can bring about.
+pub(super) fn is_whole(text: &str) -> bool {
+    decode(text, &mut Payload::default()).is_some_and(|parts| parts.whole)
+}
+
+/// The key id that a text has, if it is long enough to have one.
+fn key_id_of(text: &str) -> Option<[u8; KEY_ID_LEN]> {
+    let id = text.as_bytes().get(MARK.len()..)?.first_chunk::<KEY_ID_LEN>()?;
+    Some(id.map(|symbol| symbol.to_ascii_lowercase()))
 }
 
 /// Room for a payload, on the stack where it fits.
@@ -250,7 +286,7 @@ impl Payload {
 }
 
 /// Whether a text claims to be a sealed token, in either shape and any case.
-fn looks_sealed(text: &str) -> bool {
+pub(super) fn looks_sealed(text: &str) -> bool {
     text.get(..MARK.len()).is_some_and(|mark| mark.eq_ignore_ascii_case(MARK))
 }
 

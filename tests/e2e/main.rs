@@ -22,6 +22,7 @@ mod events;
 mod forms;
 mod identity;
 mod inside;
+mod keys;
 mod limits;
 mod operate;
 mod outbound;

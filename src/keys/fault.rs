@@ -1,0 +1,95 @@
+//! What can be wrong with keys, in the words for who has to mend it.
+
+use std::path::{Path, PathBuf};
+
+use crate::ids::DomainId;
+
+use super::Error;
+
+/// What can be wrong with a place where keys are kept.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// No folder, or no root key in it.
+    #[error("there is no {0} here: make one with `tidegate keys init`, or restore it from the backup")]
+    Missing(&'static str),
+    /// Others than the owner may read or write it.
+    #[error("mode {found:04o} lets others in: run `chmod {wanted:o} '{}'`", place.display())]
+    Loose {
+        /// The permission bits found.
+        found: u32,
+        /// The permission bits wanted.
+        wanted: u32,
+        /// For the mending command.
+        place: PathBuf,
+    },
+    /// Not what it has to be (a folder, a plain file).
+    #[error("expected {0}")]
+    Kind(&'static str),
+    /// A file that is none of ours.
+    #[error("this file does not belong in a key folder: move it elsewhere")]
+    Stranger,
+    /// A file whose name has no epoch.
+    #[error("`{0}` is no epoch: this file does not belong in a key folder, move it elsewhere")]
+    Epoch(String),
+    /// A domain that was destroyed.
+    #[error(
+        "domain `{0}` was destroyed, and its tokens are dead text: to begin anew with another secret, `tidegate keys rotate {0} --begin-anew`"
+    )]
+    Destroyed(DomainId),
+    /// A domain that lives, where one was wanted that does not.
+    #[error("domain `{0}` was not destroyed: leave `--begin-anew` out to rotate it")]
+    Alive(DomainId),
+    /// A domain that has no keys.
+    #[error("there is no domain `{0}`: `tidegate keys list` names those that there are")]
+    Unknown(DomainId),
+    /// A domain that cannot be rotated any more.
+    #[error("domain `{0}` has used up its epochs")]
+    Exhausted(DomainId),
+    /// An epoch that cannot be destroyed alone.
+    #[error(
+        "domain `{domain}` has the living epochs {living}: those before the newest can be ended, or the whole domain"
+    )]
+    NotOld {
+        /// Whose.
+        domain: DomainId,
+        /// Which it has, in words.
+        living: String,
+    },
+    /// The text is not a key file of the expected kind.
+    #[error("not a {0} file, or damaged: restore it from the backup")]
+    Garbled(&'static str),
+    /// The checksum does not match.
+    #[error("the {0} is damaged (its checksum does not match): restore it from the backup")]
+    Checksum(&'static str),
+    /// A secret that the root key beside it does not unwrap.
+    #[error(
+        "this secret does not belong to the root key beside it, to this domain, or was changed: restore both files from one backup"
+    )]
+    Foreign,
+    /// `init` where there is a root key.
+    #[error("there is a root key already: nothing was changed")]
+    Exists,
+    /// `init` where secrets have outlived their root key.
+    #[error(
+        "there are domain secrets without their root key: restore `{}` from the backup, or begin in an empty folder",
+        super::folder::ROOT
+    )]
+    Orphaned,
+    /// The system said no.
+    #[error("cannot {act}: {error}")]
+    System {
+        /// What was tried.
+        act: &'static str,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The system gave no random bytes.
+    #[error("the system gives no random bytes")]
+    Randomness,
+}
+
+impl Fault {
+    pub(super) fn at(self, place: &Path) -> Error {
+        Error { place: place.to_owned(), fault: self }
+    }
+}

@@ -1,0 +1,125 @@
+//! The sealed tokens of one (domain, category), whatever the epoch.
+//!
+//! Issuing uses the newest epoch that was known when the policy was loaded. Opening goes by the key id in the token: it costs
+//! one run of the cipher whether the token is ours or a stranger's, and whatever is wrong with it. Start at [`Family`].
+
+use std::fmt;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::ids::DomainId;
+use crate::keys::{self, Epoch, Epochs, KeyRing};
+
+use super::sealed;
+use super::token::{self, Opened, Sealed};
+
+/// Sealed tokens of all living epochs.
+pub(super) struct Family {
+    keys: Arc<KeyRing>,
+    domain: DomainId,
+    category: String,
+    /// The epochs that were known when the policy was loaded.
+    known: Members,
+    /// Those that came up since; empty but for the moments between a rotation and the reload that follows it.
+    later: ArcSwap<Members>,
+}
+
+/// The newest first; empty in `later` alone.
+#[derive(Default)]
+struct Members(Vec<(Epoch, Sealed)>);
+
+impl Family {
+    pub(super) fn new(keys: &Arc<KeyRing>, domain: &DomainId, category: &str) -> Result<Self, keys::Error> {
+        Ok(Self {
+            known: Members::new(&keys.epochs(domain)?, category, None),
+            keys: Arc::clone(keys),
+            domain: domain.clone(),
+            category: category.to_owned(),
+            later: ArcSwap::default(),
+        })
+    }
+
+    /// What issues.
+    pub(super) fn newest(&self) -> Option<&Sealed> {
+        self.known.0.first().map(|(_, sealed)| sealed)
+    }
+
+    /// Whether this text is one of these tokens.
+    pub(super) fn owns(&self, text: &str) -> bool {
+        if !token::looks_sealed(text) {
+            return false;
+        }
+        match self.known.pick(text) {
+            (Some(sealed), true) => sealed.owns(text),
+            (Some(sealed), false) if sealed.owns(text) => true,
+            _ => {
+                self.stranger(text).is_some_and(|members| members.pick(text).0.is_some_and(|sealed| sealed.owns(text)))
+            }
+        }
+    }
+
+    /// See [`Sealed::open`].
+    pub(super) fn open(&self, text: &str, out: &mut Vec<u8>) -> Opened {
+        if !token::looks_sealed(text) {
+            return Opened::Plain;
+        }
+        let (sealed, claimed) = self.known.pick(text);
+        // Also for a token that claims to be of none of these: it takes the same way.
+        let opened = sealed.map_or(Opened::Foreign, |sealed| sealed.open(text, out));
+        if claimed || opened != Opened::Foreign {
+            return opened;
+        }
+        let later = self.stranger(text);
+        later.and_then(|members| members.pick(text).0.map(|sealed| sealed.open(text, out))).unwrap_or(opened)
+    }
+
+    /// For a token that claims to be of no epoch that is known: those that came up since, if it claims to be of one of them.
+    fn stranger(&self, text: &str) -> Option<Arc<Members>> {
+        let later = self.later.load();
+        if later.pick(text).1 {
+            return Some(Arc::clone(&later));
+        }
+        // Damage is no reason to read anything.
+        if !token::is_whole(text) {
+            return None;
+        }
+        let newest = later.newest().or(self.known.newest())?;
+        let epochs = self.keys.newer(&self.domain, newest)?;
+        let members = Arc::new(Members::new(&epochs, &self.category, self.known.newest()));
+        self.later.store(Arc::clone(&members));
+        members.pick(text).1.then_some(members)
+    }
+}
+
+impl Members {
+    /// Of the epochs after `after`.
+    fn new(epochs: &Epochs, category: &str, after: Option<Epoch>) -> Self {
+        let newer = epochs.iter().filter(|secret| Some(secret.epoch()) > after);
+        Self(newer.map(|secret| (secret.epoch(), sealed(secret, category))).collect())
+    }
+
+    fn newest(&self) -> Option<Epoch> {
+        self.0.first().map(|(epoch, _)| *epoch)
+    }
+
+    /// Whose a token claims to be, and `true`; else the first and `false`.
+    fn pick(&self, text: &str) -> (Option<&Sealed>, bool) {
+        let mut claimed = self.0.iter().map(|(_, sealed)| sealed).filter(|sealed| sealed.claims(text));
+        match (claimed.next(), claimed.next()) {
+            (Some(only), None) => (Some(only), true),
+            // Two epochs share a key id once in 2^25 rotations.
+            (Some(first), Some(second)) => {
+                let all = [first, second].into_iter().chain(claimed);
+                (all.into_iter().find(|sealed| sealed.owns(text)).or(Some(first)), true)
+            }
+            (None, _) => (self.0.first().map(|(_, sealed)| sealed), false),
+        }
+    }
+}
+
+impl fmt::Debug for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Family").field("domain", &self.domain).field("category", &self.category).finish_non_exhaustive()
+    }
+}

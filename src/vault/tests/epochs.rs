@@ -1,0 +1,218 @@
+//! Tokens of old, new, unknown and ended epochs.
+
+use std::time::Duration;
+
+use super::*;
+use crate::clock::{Clock, Time};
+use crate::vault::seal::siv::OPENED;
+
+/// Processes that share a source: each has a ring of its own.
+#[derive(Clone, Debug, Default)]
+struct Shared(Arc<Memory>);
+
+impl KeySource for Shared {
+    fn load(&self, domain: &DomainId, epoch: Epoch) -> Result<Option<keys::Key>, keys::Error> {
+        self.0.load(domain, epoch)
+    }
+    fn create(&self, domain: &DomainId, epoch: Epoch, fresh: &keys::Key) -> Result<keys::Key, keys::Error> {
+        self.0.create(domain, epoch, fresh)
+    }
+    fn list(&self) -> Result<Vec<(DomainId, Epoch)>, keys::Error> {
+        self.0.list()
+    }
+    fn destroy(&self, domain: &DomainId, through: Epoch) -> Result<(), keys::Error> {
+        self.0.destroy(domain, through)
+    }
+    fn derived(&self, purpose: &str) -> keys::Key {
+        self.0.derived(purpose)
+    }
+}
+
+impl Shared {
+    fn process(&self, clock: &Clock) -> House {
+        House { vault: Vault::new(Arc::new(KeyRing::timed(Box::new(self.clone()), clock.clone()))) }
+    }
+    fn read(&self) -> usize {
+        self.0.listed.load(Ordering::SeqCst)
+    }
+}
+
+fn clock() -> Clock {
+    Clock::manual(Time(1_000_000))
+}
+
+fn turn(clock: &Clock, by: Duration) {
+    clock.set(Time(clock.now().0 + u64::try_from(by.as_millis()).unwrap()));
+}
+
+impl House {
+    fn rotate(&self, name: &str) {
+        self.vault.keys().rotate(&domain(name), false).unwrap();
+    }
+}
+
+#[test]
+fn after_a_rotation_new_tokens_are_new_and_old_ones_come_back() {
+    let house = Shared::default().process(&clock());
+    let mut tokens = Vec::new();
+    for shape in [Shape::Opaque, Shape::Email] {
+        tokens.push(token(&house.sealer("parcelo", "mail", shape), "anna@example.org"));
+    }
+    for _ in 0..3 {
+        house.rotate("parcelo");
+        tokens.push(token(&house.sealer("parcelo", "mail", Shape::Email), "anna@example.org"));
+    }
+    let opener = house.opener("parcelo", "mail");
+    for token in &tokens {
+        assert_eq!(open(&opener, token), (Opened::Text, "anna@example.org".to_owned()), "{token}");
+        assert_eq!(open(&opener, &token.to_uppercase()).0, Opened::Text);
+        assert_eq!(open(&house.opener("parcelo", "name"), token), nothing(Opened::Foreign));
+        assert_eq!(open(&house.opener("adnet", "mail"), token), nothing(Opened::Foreign));
+    }
+    assert_eq!(tokens.iter().collect::<HashSet<_>>().len(), tokens.len());
+    let begins: HashSet<&str> = tokens[1..].iter().map(|token| &token[..9]).collect();
+    assert_eq!(begins.len(), 4, "each epoch has its key id");
+}
+
+#[test]
+fn a_token_of_any_epoch_is_a_token_already() {
+    let house = Shared::default().process(&clock());
+    let first = token(&house.sealer("parcelo", "mail", Shape::Opaque), "anna@example.org");
+    let before = house.sealer("parcelo", "mail", Shape::Opaque);
+    house.rotate("parcelo");
+    let second = token(&house.sealer("parcelo", "mail", Shape::Opaque), "anna@example.org");
+    for shape in [Shape::Opaque, Shape::Email] {
+        for token in [&first, &second] {
+            assert_eq!(issue(&house.sealer("parcelo", "mail", shape), Value::Text(token)).0, Issued::Already);
+        }
+    }
+    assert_eq!(issue(&before, Value::Text(&second)).0, Issued::Already, "also for who was bound before the rotation");
+}
+
+#[test]
+fn a_process_that_was_not_told_opens_a_token_of_a_new_epoch() {
+    let (shared, clock) = (Shared::default(), clock());
+    let (first, second) = (shared.process(&clock), shared.process(&clock));
+    let opener = first.opener("parcelo", "name");
+    second.sealer("parcelo", "name", Shape::Opaque);
+    second.rotate("parcelo");
+    let one = token(&second.sealer("parcelo", "name", Shape::Opaque), "Anna");
+    assert_eq!(open(&opener, &one), (Opened::Text, "Anna".to_owned()));
+    let read = shared.read();
+    assert_eq!(open(&opener, &one).0, Opened::Text);
+    assert_eq!(open(&first.opener("parcelo", "name"), &one).0, Opened::Text);
+    assert_eq!(shared.read(), read, "read once, for all");
+    turn(&clock, Duration::from_secs(1));
+    second.rotate("parcelo");
+    let another = token(&second.sealer("parcelo", "name", Shape::Opaque), "Anna");
+    for token in [&another, &one] {
+        assert_eq!(open(&opener, token), (Opened::Text, "Anna".to_owned()));
+    }
+}
+
+#[test]
+fn tokens_of_strangers_make_the_source_read_no_oftener_than_once_a_second() {
+    let (shared, clock) = (Shared::default(), clock());
+    let (house, elsewhere) = (shared.process(&clock), self::house());
+    let opener = house.opener("parcelo", "name");
+    let foreign = |number: usize| token(&elsewhere.sealer(&format!("d{number}"), "name", Shape::Opaque), "Anna");
+    let tokens: Vec<String> = (0..50).map(foreign).collect();
+    let before = shared.read();
+    for token in &tokens {
+        assert_eq!(open(&opener, token), nothing(Opened::Foreign));
+    }
+    assert_eq!(shared.read(), before + 1);
+    turn(&clock, Duration::from_millis(999));
+    open(&opener, &tokens[0]);
+    assert_eq!(shared.read(), before + 1);
+    turn(&clock, Duration::from_millis(1));
+    // What is damaged, or claims to be of a known epoch, is no reason at all.
+    let own = token(&house.sealer("parcelo", "name", Shape::Opaque), "Anna");
+    let read = shared.read();
+    for wrong in [&own[..own.len() - 8], &tokens[0][..40], "tk1_", "tk1_aaaaaaaaaaaa"] {
+        assert_eq!(open(&opener, wrong), nothing(Opened::Foreign));
+    }
+    assert_eq!(open(&house.opener("parcelo", "other"), &own), nothing(Opened::Foreign));
+    assert_eq!(shared.read(), read, "{read}");
+}
+
+#[test]
+fn an_ended_epoch_is_foreign_after_the_keys_were_read_again() {
+    let house = Shared::default().process(&clock());
+    let old = token(&house.sealer("parcelo", "name", Shape::Opaque), "Anna");
+    house.rotate("parcelo");
+    let new = token(&house.sealer("parcelo", "name", Shape::Opaque), "Anna");
+    house.vault.keys().destroy(&domain("parcelo"), Some(Epoch::FIRST)).unwrap();
+    let opener = house.opener("parcelo", "name");
+    assert_eq!(open(&opener, &old), nothing(Opened::Foreign));
+    assert_eq!(open(&opener, &new).0, Opened::Text);
+}
+
+#[test]
+fn digits_stay_with_the_oldest_epoch_that_lives_and_pseudonyms_go_with_the_newest() {
+    let house = Shared::default().process(&clock());
+    let digits = |house: &House| {
+        let opener = house.vault.opener(&domain("parcelo"), &category("account"), Some(Shape::Digits)).unwrap();
+        (token(&house.sealer("parcelo", "account", Shape::Digits), "12345678"), opener)
+    };
+    let pseudonym = |house: &House| {
+        hash(
+            &house.vault.pseudonymizer(&domain("parcelo"), Some(&category("account"))).unwrap(),
+            Value::Text("12345678"),
+        )
+    };
+    let ((first, _), hashed) = (digits(&house), pseudonym(&house));
+    house.rotate("parcelo");
+    let (second, opener) = digits(&house);
+    assert_eq!((&first, open(&opener, &first)), (&second, (Opened::Text, "12345678".to_owned())));
+    assert_ne!(hashed, pseudonym(&house));
+    house.vault.keys().destroy(&domain("parcelo"), Some(Epoch::FIRST)).unwrap();
+    let (third, opener) = digits(&house);
+    assert_ne!(first, third);
+    assert_eq!(open(&opener, &third), (Opened::Text, "12345678".to_owned()));
+    assert_ne!(open(&opener, &first).1, "12345678");
+}
+
+#[test]
+fn whatever_is_wrong_with_a_token_the_cipher_runs_once_and_the_answer_is_one() {
+    let (shared, clock) = (Shared::default(), clock());
+    let (house, elsewhere) = (shared.process(&clock), self::house());
+    let of =
+        |house: &House, domain: &str, category: &str| token(&house.sealer(domain, category, Shape::Opaque), "Anna");
+    let old = of(&house, "parcelo", "name");
+    house.rotate("parcelo");
+    let ended = of(&house, "parcelo", "name");
+    house.rotate("parcelo");
+    let new = of(&house, "parcelo", "name");
+    house.vault.keys().destroy(&domain("parcelo"), Some(Epoch(2))).unwrap();
+    let opener = house.opener("parcelo", "name");
+    let count = |text: &str| {
+        let before = OPENED.get();
+        (open(&opener, text), OPENED.get() - before)
+    };
+    assert_eq!(count(&new), ((Opened::Text, "Anna".to_owned()), 1));
+    let tampered = |at: usize| {
+        let mut text = new.clone().into_bytes();
+        text[at] = if text[at] == b'a' { b'b' } else { b'a' };
+        String::from_utf8(text).unwrap()
+    };
+    for wrong in [
+        &old,
+        &ended,
+        &of(&house, "parcelo", "card"),
+        &of(&house, "adnet", "name"),
+        &of(&elsewhere, "parcelo", "name"),
+        &tampered(6),
+        &tampered(12),
+        &tampered(new.len() - 1),
+        &new[..20],
+        &new[..new.len() - 1],
+        &format!("{new}a"),
+        &format!("{new}@token.example"),
+        "tk1_",
+        "tk1_0000000000000000000000000000000000000000",
+    ] {
+        assert_eq!(count(wrong), (nothing(Opened::Foreign), 1), "{wrong}");
+    }
+    assert_eq!(count("Anna"), (nothing(Opened::Plain), 0));
+}
