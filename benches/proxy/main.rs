@@ -19,7 +19,7 @@ mod load;
 mod processes;
 mod roles;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use processes::Running;
@@ -47,7 +47,11 @@ const TOKENS: &[&str] = &["$.orders[*].id", "$.orders[*].customer.id"];
 /// What the options say.
 struct Options {
     quick: bool,
+    /// CPU per exchange only.
+    cpu: bool,
     only: Option<String>,
+    /// Other builds of the program, to be measured in turns with this one.
+    beside: Vec<PathBuf>,
 }
 
 fn main() {
@@ -57,8 +61,10 @@ fn main() {
         ["--role", role, upstream] => roles::play(role, Some(upstream.parse().expect("an address"))),
         words => {
             let quick = words.contains(&"--quick");
+            let cpu = words.contains(&"--cpu");
             let only = words.iter().find(|word| !word.starts_with("--")).map(|&word| word.to_owned());
-            measure(&Options { quick, only });
+            let beside = words.iter().filter_map(|word| word.strip_prefix("--beside=")).map(PathBuf::from).collect();
+            measure(&Options { quick, cpu, only, beside });
         }
     }
 }
@@ -68,19 +74,30 @@ fn measure(options: &Options) {
     let upstream = Running::role("upstream", None);
     let disk = tempfile::tempdir_in(target()).expect("a folder on disk");
     // Where there is no tmpfs the column says what another folder on disk costs.
-    let shared_memory = std::path::Path::new("/dev/shm");
+    let shared_memory = Path::new("/dev/shm");
     let shared_memory = if shared_memory.is_dir() { shared_memory.to_owned() } else { target() };
     let memory = tempfile::tempdir_in(shared_memory).expect("a folder in memory");
     let strict = ["ledger.durability=strict"];
     let batched = ["ledger.durability=batched"];
     let at = Some(upstream.address);
-    let proxies = [
-        ("bare", Running::role("bare", at)),
-        ("value", Running::role("value", at)),
-        ("tidegate tmpfs", Running::tidegate(&memory.path().join("strict"), upstream.address, &strict)),
-        ("tidegate disk", Running::tidegate(&disk.path().join("strict"), upstream.address, &strict)),
-        ("tidegate disk, batched", Running::tidegate(&disk.path().join("batched"), upstream.address, &batched)),
+    let own = Path::new(env!("CARGO_BIN_EXE_tidegate"));
+    let mut proxies = vec![
+        ("bare".to_owned(), Running::role("bare", at)),
+        ("value".to_owned(), Running::role("value", at)),
+        ("tidegate tmpfs".to_owned(), Running::tidegate(own, &memory.path().join("strict"), upstream.address, &strict)),
+        ("tidegate disk".to_owned(), Running::tidegate(own, &disk.path().join("strict"), upstream.address, &strict)),
+        (
+            "tidegate disk, batched".to_owned(),
+            Running::tidegate(own, &disk.path().join("batched"), upstream.address, &batched),
+        ),
     ];
+    for (n, program) in options.beside.iter().enumerate() {
+        let folder = memory.path().join(format!("beside-{n}"));
+        proxies.push((
+            format!("{} tmpfs", program.display()),
+            Running::tidegate(program, &folder, upstream.address, &strict),
+        ));
+    }
     let (rounds, time) = if options.quick { (1, 400) } else { (5, 2000) };
     let time = Duration::from_millis(time);
 
@@ -109,6 +126,10 @@ fn measure(options: &Options) {
         }
     }
 
+    if options.cpu {
+        return;
+    }
+
     let fixed_time = Duration::from_secs(if options.quick { 1 } else { 6 });
     println!("\nFrom the moment a request was due to the end of its reply, at a fixed rate, in ms:\n");
     println!("| body | rate/s | proxy | p50 | p99 | max |\n|---|---|---|---|---|---|");
@@ -125,7 +146,7 @@ fn measure(options: &Options) {
     let mebibytes = if options.quick { 128 } else { 1024 };
     println!("\nOne body of {mebibytes} MiB, streamed:\n");
     println!("| proxy | seconds | MB/s | bytes out | peak RSS MiB before | after |\n|---|---|---|---|---|---|");
-    let fresh = Running::tidegate(&disk.path().join("stream"), upstream.address, &strict);
+    let fresh = Running::tidegate(own, &disk.path().join("stream"), upstream.address, &strict);
     let bare = Running::role("bare", at);
     for (name, proxy) in [("bare", &bare), ("tidegate disk", &fresh)] {
         let before = proxy.peak_kib();

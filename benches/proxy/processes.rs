@@ -35,8 +35,8 @@ impl Running {
         Self { child, address: line.trim().parse().expect("an address") }
     }
 
-    /// `tidegate run` over a folder of its own.
-    pub fn tidegate(folder: &Path, upstream: SocketAddr, set: &[&str]) -> Self {
+    /// A program's `tidegate run` over a folder of its own.
+    pub fn tidegate(program: &Path, folder: &Path, upstream: SocketAddr, set: &[&str]) -> Self {
         std::fs::create_dir(folder).expect("a folder");
         std::fs::create_dir(folder.join("policies")).expect("a folder");
         tidegate::keys::init(&folder.join("keys")).expect("keys");
@@ -53,7 +53,7 @@ impl Running {
             .replace("@fields@", &fields.join(", "))
             .replace("@key@", &HEXLOWER.encode(&Sha256::digest(KEY.as_bytes())));
         std::fs::write(folder.join("policies/bench.toml"), policy).expect("a file");
-        let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));
+        let mut command = Command::new(program);
         command.args(["run", "--set", "telemetry.format=json", "--config"]).arg(folder.join("tidegate.toml"));
         command.args(set.iter().flat_map(|setting| ["--set", setting]));
         let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("a process");
