@@ -120,6 +120,9 @@ fn kind_of(raw: &[u8]) -> Option<window::Kind> {
 pub(super) fn is_json(bytes: &[u8]) -> bool {
     /// Deep enough for any constant.
     const DEPTH: usize = 128;
+    if is_plain_string(bytes) {
+        return true;
+    }
     if simdutf8::basic::from_utf8(bytes).is_err() {
         return false;
     }
@@ -128,5 +131,29 @@ pub(super) fn is_json(bytes: &[u8]) -> bool {
         Ok(Token::Done(end)) => scan::blank(bytes, end) == bytes.len(),
         Ok(Token::More(_)) => skim.is_whole_at_end(),
         Err(_) => false,
+    }
+}
+
+/// A JSON string of printable ASCII without an escape, as tokens are? Anything else has to be looked at closely.
+fn is_plain_string(bytes: &[u8]) -> bool {
+    let [b'"', inner @ .., b'"'] = bytes else { return false };
+    inner.iter().fold(true, |plain, &byte| plain & matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_json;
+
+    #[test]
+    fn a_replacement_is_json_exactly_where_serde_json_says_so() {
+        let inner = |text: &[u8]| [b"\"", text, b"\""].concat();
+        let pairs = (0..=u16::MAX).map(|pair| inner(&pair.to_be_bytes()));
+        let ones = (0..=u8::MAX).map(|byte| inner(&[byte]));
+        let others =
+            ["", "\"", "\"\"", "\"\"\"", "\"a\" ", " \"a\"", "12", "{\"a\":[1]}", "{\"a\":[1]", "tru", "\"a\"\"b\""];
+        let others = others.into_iter().map(|text| text.as_bytes().to_vec());
+        for text in pairs.chain(ones).chain(others) {
+            assert_eq!(is_json(&text), serde_json::from_slice::<serde_json::Value>(&text).is_ok(), "{text:02x?}");
+        }
     }
 }
