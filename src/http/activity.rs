@@ -145,13 +145,16 @@ struct Sending {
     taken: AtomicU64,
     /// Bytes of the last piece.
     last: AtomicU64,
+    /// It has no end of its own.
+    endless: bool,
 }
 
 impl Sending {
     fn overdue(&self, now: u64, limits: &ConnectionLimits) -> bool {
         let since = self.since.load(Ordering::Relaxed);
         let waited = Duration::from_millis(self.waited.load(Ordering::Relaxed));
-        let left = limits.taking.left(self.taken.load(Ordering::Relaxed), waited);
+        let taking = if self.endless { limits.taking.endless() } else { limits.taking };
+        let left = taking.left(self.taken.load(Ordering::Relaxed), waited);
         since != 0 && Duration::from_millis((now + 1).saturating_sub(since)) >= left
     }
 
@@ -207,6 +210,7 @@ impl Answer {
             waited: AtomicU64::new(0),
             taken: AtomicU64::new(0),
             last: AtomicU64::new(0),
+            endless: body.is_endless(),
         });
         let mut answers = activity.answers.lock().unwrap_or_else(PoisonError::into_inner);
         // Swept when it would have to grow, so that each answer pays for about one other.
@@ -247,5 +251,49 @@ impl Body for Answer {
     fn size_hint(&self) -> SizeHint {
         // Asked for before the first piece only.
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::http::body::Hold;
+    use crate::http::coding::Coding;
+    use crate::http::pace::Pace;
+
+    /// Whether the taker of such an answer is given up at once, and after half a minute more, when it has kept us waiting for long.
+    async fn given_up(mark: impl Fn(Outgoing) -> Outgoing) -> (bool, bool) {
+        let second = Duration::from_secs(1);
+        let taking = Pace { idle: 30 * second, total: 300 * second, rate: 0 };
+        let limits = ConnectionLimits {
+            taking,
+            handshake: second,
+            head: second,
+            idle: second,
+            head_bytes: 1,
+            head_fields: 1,
+            streams: 1,
+            connections: 1,
+        };
+        let activity = Arc::new(Activity { http2: true, ..Activity::new() });
+        let (mut writer, body) = Outgoing::stream();
+        let mut answer = Answer::new(mark(body), Busy::begin(Arc::clone(&activity)));
+        let (written, piece) = tokio::join!(writer.write(Bytes::from_static(b"data: 1\n\n")), answer.frame());
+        assert!(written.is_ok() && piece.is_some());
+        let Open::Http2(sending) = &answer.open else { panic!("not HTTP/2") };
+        sending.waited.store(300_000, Ordering::Relaxed);
+        let at = sending.since.load(Ordering::Relaxed);
+        (sending.overdue(at, &limits), sending.overdue(at + 30_000, &limits))
+    }
+
+    #[tokio::test]
+    async fn who_takes_an_endless_answer_over_http2_has_no_limit_in_all() {
+        assert_eq!(given_up(|body| body).await, (true, true));
+        assert_eq!(given_up(Outgoing::endless).await, (false, true));
+        let hold = || Arc::new(()) as Hold;
+        assert_eq!(given_up(|body| body.endless().coded(Coding::Gzip).holding(hold())).await, (false, true));
+        assert_eq!(given_up(|body| body.holding(hold()).coded(Coding::Gzip)).await, (true, true));
     }
 }

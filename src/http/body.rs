@@ -197,6 +197,8 @@ pub struct Outgoing {
     kind: Kind,
     /// See [`Outgoing::holding`].
     hold: Option<Hold>,
+    /// See [`Outgoing::endless`].
+    endless: bool,
 }
 
 /// What a body's bytes take up, such as a place among the exchanges; given back when it is dropped.
@@ -264,7 +266,7 @@ impl std::fmt::Debug for Outgoing {
 
 impl Outgoing {
     fn new(kind: Kind) -> Self {
-        Self { kind, hold: None }
+        Self { kind, hold: None, endless: false }
     }
 
     /// None.
@@ -291,6 +293,18 @@ impl Outgoing {
         Self { hold: Some(hold), ..self }
     }
 
+    /// Marks it as one that has no end of its own: its taker is not held to a wait in all ([`Pace::endless`]).
+    #[must_use]
+    pub fn endless(self) -> Self {
+        Self { endless: true, ..self }
+    }
+
+    /// Whether [`Outgoing::endless`] was said of it.
+    #[must_use]
+    pub fn is_endless(&self) -> bool {
+        self.endless
+    }
+
     /// Applies a coding on the way out (streams stay streams and are flushed with each chunk). An empty body stays empty: it
     /// must not be labelled as coded. A whole body of up to 64 KiB is coded here and now and keeps a length; a larger one
     /// becomes a stream.
@@ -308,7 +322,7 @@ impl Outgoing {
                 Kind::Coded(Box::new(coded))
             }
         };
-        Self { kind, hold: self.hold }
+        Self { kind, ..self }
     }
 
     /// The next bytes as they are.

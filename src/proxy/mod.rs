@@ -387,6 +387,7 @@ impl Proxy {
                 exchange.status = status.as_u16();
                 exchange.answered = true;
                 let (writer, body) = Outgoing::stream();
+                let body = if passage.is_endless() { body.endless() } else { body };
                 let response = answer::response(exchange.id, status, headers, body, coding);
                 Ok(Reply::Part { response, passage: Box::new(passage), first, writer })
             }

@@ -201,7 +201,13 @@ impl Passage {
     /// How long who takes it may keep us waiting: over an answer that is a stream, as long as it goes on, if not too slow.
     #[must_use]
     pub fn taking(&self, pace: Pace) -> Pace {
-        if self.stream && self.side == Leg::Response { pace.endless() } else { pace }
+        if self.is_endless() { pace.endless() } else { pace }
+    }
+
+    /// Whether it is an answer that is a stream: such a one has no end of its own.
+    #[must_use]
+    pub fn is_endless(&self) -> bool {
+        self.stream && self.side == Leg::Response
     }
 
     /// Whether the body came in a coding.
