@@ -3,7 +3,6 @@
 //! The one place where a response is made of a released head and body. Start at [`Answered`].
 
 use ::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::crossing::Released;
 use crate::http::body::{Outgoing, Writer};
@@ -67,20 +66,19 @@ pub struct Rest {
     pub pace: Pace,
     /// What may still be on its way to upstream.
     pub pump: Option<Box<Pump>>,
-    /// Its place among the connections.
-    pub place: OwnedSemaphorePermit,
 }
 
 impl Rest {
     async fn hand_on(self: Box<Self>, mut exchange: Exchange) {
-        let Self { mut passage, first, writer, pace, pump, place } = *self;
+        let Self { mut passage, first, writer, pace, pump } = *self;
         let streamed = stream(&mut passage, first, writer, pace, &Refusal::AnswerSlow, |_| {}).await;
         passage.tell(&mut exchange.response);
+        // With it goes what upstream's answer takes up.
+        drop(passage);
         let streamed = match pump {
             Some(pump) => end(pump, &mut exchange, streamed).await,
             None => streamed,
         };
-        drop(place);
         let outcome = streamed.unwrap_or_else(|refusal| {
             exchange.refusal = Some(refusal);
             Outcome::Cut

@@ -219,12 +219,12 @@ impl Proxy {
         let (head, body) = request.into_parts();
         let snapshot = self.live.load_full();
         let admitted = admission::admit(&snapshot, peer, &head, place, exchange)?;
-        let Sent { upstream, pump } = self.forward(exchange, &snapshot, &admitted, &head, body).await?;
-        let reply = self.respond(exchange, &admitted, &head, upstream.response).await;
+        let Sent { response, pump } = self.forward(exchange, &snapshot, &admitted, &head, body).await?;
+        let reply = self.respond(exchange, &admitted, &head, response).await;
         match (reply, pump) {
             (Ok(Reply::Part { response, passage, first, writer }), pump) => {
-                let (pace, place) = (passage.taking(self.bodies.pace), upstream.place);
-                let rest = Rest { passage, first, writer, pace, pump, place };
+                let pace = passage.taking(self.bodies.pace);
+                let rest = Rest { passage, first, writer, pace, pump };
                 Ok((response, Then::Rest(Box::new(rest))))
             }
             (Ok(Reply::Whole(response)), None) => Ok((response, Then::End(Outcome::Delivered))),
@@ -269,8 +269,10 @@ impl Proxy {
             Collected::Whole(released) => {
                 passage.tell(&mut exchange.request);
                 let body = Outgoing::full(released.into_bytes());
-                let answered = upstream.send(method, &target, headers, body, Some(upstream.response())).await;
-                answered.map(|upstream| Sent { upstream, pump: None })
+                let answered = upstream
+                    .send(method, &target, headers, body, (Some(upstream.response()), exchange.hold.clone()))
+                    .await;
+                answered.map(|response| Sent { response, pump: None })
             }
             Collected::Part(first) => {
                 // In a box, because it is rare and large, and would make every exchange as large.
@@ -426,13 +428,14 @@ async fn send_part(
     // Until more is known: an exchange that is cut here may have sent something.
     exchange.part_sent = true;
     let mut pump = Pump::start(passage, first, writer, pace);
-    let answered = pump.send(upstream, upstream.send(method, target, headers, body, None)).await;
+    let answered =
+        pump.send(upstream, upstream.send(method, target, headers, body, (None, exchange.hold.clone()))).await;
     if let Err(refusal) = &answered {
         // What was handed on is told even so.
         let whole = pump.stop(&mut exchange.request).await;
         exchange.part_sent = !whole && !upstream::unsent(refusal);
     }
-    answered.map(|upstream| Sent { upstream, pump: Some(Box::new(pump)) })
+    answered.map(|response| Sent { response, pump: Some(Box::new(pump)) })
 }
 
 /// An error status and nothing else of what upstream said.
@@ -480,7 +483,7 @@ fn finish_head(
 
 /// A request that was sent, its answer, and what may still be on its way.
 struct Sent {
-    upstream: upstream::Answered,
+    response: Response<pool::Answer>,
     pump: Option<Box<Pump>>,
 }
 

@@ -21,12 +21,12 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::coop::unconstrained;
 use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
 use tower_service::Service;
 
-use crate::http::body::Outgoing;
+use crate::http::body::{Hold, Outgoing};
 
 /// How often unused connections are looked at: what upstream has closed, or nobody has used for long, goes.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -74,6 +74,15 @@ pub enum Failure {
     Slow,
 }
 
+/// What an answer takes up until the last of its body has been read, whoever reads it.
+#[derive(Default)]
+pub struct Places {
+    /// Its place among the upstream's connections.
+    pub connection: Option<OwnedSemaphorePermit>,
+    /// Its places among the exchanges.
+    pub exchange: Option<Hold>,
+}
+
 /// One connection.
 struct Line {
     home: Home,
@@ -110,6 +119,7 @@ impl Pool {
         mut request: Request<Outgoing>,
         apart: bool,
         deadline: Option<Instant>,
+        mut places: Places,
     ) -> Result<Response<Answer>, Failure> {
         loop {
             let kept = self.take();
@@ -119,13 +129,13 @@ impl Pool {
                 None => Box::pin(self.connect(deadline)).await?,
             };
             let asked = if apart {
-                Box::pin(ask_apart(Arc::clone(self), line, request, deadline)).await
+                Box::pin(ask_apart(Arc::clone(self), line, (request, places), deadline)).await
             } else {
-                ask(self, line, request, deadline).await
+                ask(self, line, (request, places), deadline).await
             };
             match asked {
                 Ok(response) => return Ok(response),
-                Err((_, Some(unsent))) if !fresh => request = unsent,
+                Err((_, Some(unsent))) if !fresh => (request, places) = unsent,
                 Err((failure, _)) => return Err(failure),
             }
         }
@@ -266,10 +276,13 @@ impl Line {
     }
 }
 
-type Asked = Result<Response<Answer>, (Failure, Option<Request<Outgoing>>)>;
+/// A request, and what its answer will take up.
+type Question = (Request<Outgoing>, Places);
+
+type Asked = Result<Response<Answer>, (Failure, Option<Question>)>;
 
 /// Sends a request on a connection, and drives it until the head of the answer is there.
-async fn ask(pool: &Arc<Pool>, mut line: Box<Line>, request: Request<Outgoing>, deadline: Option<Instant>) -> Asked {
+async fn ask(pool: &Arc<Pool>, mut line: Box<Line>, (request, places): Question, deadline: Option<Instant>) -> Asked {
     // Only the connection can answer, and nobody but us polls the connection: we look when it has moved, and need no waker. With
     // a budget that were used up the look would be put off, and nobody would wake us for it.
     let mut answered = pin!(unconstrained(line.sender.try_send_request(request)));
@@ -287,12 +300,14 @@ async fn ask(pool: &Arc<Pool>, mut line: Box<Line>, request: Request<Outgoing>, 
             _ => Poll::Pending,
         }
     });
-    let response = answered.await?;
-    Ok(response.map(|body| Answer::new(body, Held::Here(Arc::clone(pool), line))))
+    match answered.await {
+        Ok(response) => Ok(response.map(|body| Answer::new(body, Held::Here(Arc::clone(pool), line), places))),
+        Err((failure, unsent)) => Err((failure, unsent.map(|request| (request, places)))),
+    }
 }
 
 /// The same, with a task for the connection.
-async fn ask_apart(pool: Arc<Pool>, line: Box<Line>, request: Request<Outgoing>, deadline: Option<Instant>) -> Asked {
+async fn ask_apart(pool: Arc<Pool>, line: Box<Line>, (request, places): Question, deadline: Option<Instant>) -> Asked {
     let Line { home, _open, mut sender, connection, alarm } = *line;
     let answering = sender.try_send_request(request);
     let (give, given) = oneshot::channel();
@@ -310,8 +325,10 @@ async fn ask_apart(pool: Arc<Pool>, line: Box<Line>, request: Request<Outgoing>,
         Some(deadline) => timeout_at(deadline, answering).await.map_err(|_| (Failure::Slow, None))?,
         None => answering.await,
     };
-    let response = answered.map_err(|mut error| (Failure::Broken, error.take_message()))?;
-    Ok(response.map(|body| Answer::new(body, Held::Apart(give, sender))))
+    match answered {
+        Ok(response) => Ok(response.map(|body| Answer::new(body, Held::Apart(give, sender), places))),
+        Err(mut error) => Err((Failure::Broken, error.take_message().map(|request| (request, places)))),
+    }
 }
 
 /// The body of an answer, with the connection that it comes from. Dropped before its end it takes the connection with it, unless
@@ -320,6 +337,7 @@ pub struct Answer {
     /// `None` only while it is dropped.
     body: Option<Incoming>,
     held: Held,
+    places: Places,
 }
 
 enum Held {
@@ -341,20 +359,24 @@ impl Held {
     }
 }
 
-impl From<Incoming> for Answer {
-    /// Of a connection that someone else drives.
-    fn from(body: Incoming) -> Self {
-        Self { body: Some(body), held: Held::Nothing }
-    }
-}
-
 impl Answer {
-    fn new(body: Incoming, held: Held) -> Self {
-        if body.is_end_stream() {
-            held.give_back();
-            return body.into();
+    /// Of a connection that someone else drives.
+    pub fn foreign(body: Incoming, places: Places) -> Self {
+        Self::new(body, Held::Nothing, places)
+    }
+
+    fn new(body: Incoming, held: Held, places: Places) -> Self {
+        let mut answer = Self { body: Some(body), held, places };
+        if answer.is_end_stream() {
+            answer.end();
         }
-        Self { body: Some(body), held }
+        answer
+    }
+
+    /// The last of it has been read: its connection is free, and then its place.
+    fn end(&mut self) {
+        std::mem::replace(&mut self.held, Held::Nothing).give_back();
+        self.places = Places::default();
     }
 }
 
@@ -376,7 +398,7 @@ impl Body for Answer {
             Held::Apart(..) | Held::Nothing => std::task::ready!(Pin::new(body).poll_frame(cx)),
         };
         match &frame {
-            None => std::mem::replace(&mut this.held, Held::Nothing).give_back(),
+            None => this.end(),
             Some(Err(_)) => this.held = Held::Nothing,
             Some(Ok(_)) => {}
         }

@@ -6,6 +6,7 @@
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 
+use ::http::Response;
 use futures_util::FutureExt;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -18,7 +19,8 @@ use crate::verdict::{Outcome, Refusal};
 
 use super::exchange::Facts;
 use super::passage::Passage;
-use super::upstream::{Answered, Upstream};
+use super::pool::Answer;
+use super::upstream::Upstream;
 
 /// Hands on the rest of a request's body while the answer is waited for.
 pub struct Pump {
@@ -65,8 +67,8 @@ impl Pump {
     pub async fn send(
         &mut self,
         upstream: &Upstream,
-        sending: impl Future<Output = Result<Answered, Refusal>>,
-    ) -> Result<Answered, Refusal> {
+        sending: impl Future<Output = Result<Response<Answer>, Refusal>>,
+    ) -> Result<Response<Answer>, Refusal> {
         let mut sending = std::pin::pin!(sending);
         let answered = tokio::select! {
             biased;

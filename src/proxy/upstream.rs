@@ -18,13 +18,13 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::http::body::Outgoing;
+use crate::http::body::{Hold, Outgoing};
 use crate::http::trust;
 use crate::secret::Secret;
 use crate::telemetry::meters::UpstreamMetrics;
 use crate::verdict::Refusal;
 
-use super::pool::{Answer, Failure, Pool};
+use super::pool::{Answer, Failure, Places, Pool};
 
 /// One upstream's checked settings.
 #[derive(Clone, Debug)]
@@ -74,14 +74,6 @@ enum Connections {
     Plain(Arc<Pool>),
     Plain2(Client<HttpConnector, Outgoing>),
     Secure(Client<HttpsConnector<HttpConnector>, Outgoing>),
-}
-
-/// An answer, and the place that it takes until its body has been read.
-pub struct Answered {
-    /// Head and body.
-    pub response: Response<Answer>,
-    /// To be kept as long as the body.
-    pub place: OwnedSemaphorePermit,
 }
 
 /// Whether nothing of a request can have been sent that came to this: there was no connection.
@@ -175,7 +167,7 @@ impl Upstream {
 
     /// Sends a request and waits for the head of the response. `target` is path and query; `headers` gain the upstream's own
     /// credential, which replaces whatever stood under its name. `limit`: how long to wait; `None` where the caller sees to
-    /// that, because the body is still being sent.
+    /// that, because the body is still being sent. `hold`: kept until the answer's body has been read, or dropped.
     ///
     /// # Errors
     /// See the module.
@@ -185,9 +177,9 @@ impl Upstream {
         target: &str,
         mut headers: HeaderMap,
         body: Outgoing,
-        limit: Option<Duration>,
-    ) -> Result<Answered, Refusal> {
-        let place = self.place().await?;
+        (limit, hold): (Option<Duration>, Option<Hold>),
+    ) -> Result<Response<Answer>, Refusal> {
+        let places = Places { connection: Some(self.place().await?), exchange: hold };
         let path = PathAndQuery::from_maybe_shared(bytes::Bytes::from([self.prefix.as_str(), target].concat()))
             .map_err(|_| Refusal::PathNotNormal)?;
         for (name, value) in &self.headers {
@@ -202,21 +194,21 @@ impl Upstream {
             Connections::Plain(pool) => {
                 *request.uri_mut() = path.into();
                 request.headers_mut().insert(header::HOST, self.host.clone());
-                pool.send(request, limit.is_none(), deadline).await
+                pool.send(request, limit.is_none(), deadline, places).await
             }
             client => {
                 let mut uri = ::http::uri::Parts::default();
                 (uri.scheme, uri.authority, uri.path_and_query) =
                     (Some(self.scheme.clone()), Some(self.authority.clone()), Some(path));
                 *request.uri_mut() = Uri::from_parts(uri).map_err(|_| Refusal::PathNotNormal)?;
-                Box::pin(by_client(client, request, deadline)).await
+                Box::pin(by_client(client, request, deadline, places)).await
             }
         };
         // A failure's own text goes to no log: it may quote what was sent.
         let refusal = match answer {
             Ok(response) => {
                 self.metrics.response_seconds.observe(start.elapsed().as_secs_f64());
-                return Ok(Answered { response, place });
+                return Ok(response);
             }
             Err(Failure::Unreachable) => Refusal::UpstreamUnreachable,
             Err(Failure::Broken) => Refusal::UpstreamMalformed,
@@ -236,6 +228,7 @@ async fn by_client(
     client: &Connections,
     request: Request<Outgoing>,
     deadline: Option<Instant>,
+    places: Places,
 ) -> Result<Response<Answer>, Failure> {
     let answering = match client {
         Connections::Plain2(client) => client.request(request),
@@ -247,7 +240,7 @@ async fn by_client(
         None => answering.await,
     };
     match answer {
-        Ok(response) => Ok(response.map(Answer::from)),
+        Ok(response) => Ok(response.map(|body| Answer::foreign(body, places))),
         Err(error) if error.is_connect() => Err(Failure::Unreachable),
         Err(_) => Err(Failure::Broken),
     }
