@@ -299,7 +299,7 @@ impl Proxy {
         asked: &Parts,
         response: Response<pool::Answer>,
     ) -> Result<Reply, Refusal> {
-        let (head, body) = response.into_parts();
+        let (head, mut body) = response.into_parts();
         let route = &admitted.route.route;
         let discloses = Leg::Response.discloses(exchange.direction);
         let status = head.status;
@@ -323,6 +323,9 @@ impl Proxy {
         };
         let bodyless =
             asked.method == Method::HEAD || [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT].contains(&status);
+        if leg.compiled.leg.body.is_stream() {
+            body.endless();
+        }
         let mut passage = if bodyless {
             Passage::empty(leg, exchange.now)
         } else {

@@ -1,8 +1,8 @@
 //! Connections to an upstream that speaks HTTP/1.1 on plain text, each driven by the exchange that uses it.
 //!
 //! A connection with a task of its own costs every exchange two wake-ups, often of another thread. Here the exchange itself
-//! polls its connection, while it waits for the head and while it reads the body, and gives it back when the body has ended.
-//! The one exception is a request whose body is still being sent: upstream may want the rest of it whoever waits for what, so
+//! polls its connection, while it waits for the head and while it reads the body, and gives it back when the body has ended. Where
+//! nobody wants the rest of an answer any more, a task reads it if it is short and comes soon. The other exception is a request whose body is still being sent: upstream may want the rest of it whoever waits for what, so
 //! that its connection gets a task. Not here: time between two reads, places, HTTP/2. Start at [`Pool::send`].
 
 use std::future::{Future, poll_fn};
@@ -15,21 +15,26 @@ use std::time::Duration;
 use ::http::{Request, Response, Uri};
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
+use hyper::client::conn::{TrySendError, http1};
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio::task::coop::unconstrained;
-use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout_at};
+use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout, timeout_at};
 use tower_service::Service;
 
 use crate::http::body::{Hold, Outgoing};
 
 /// How often unused connections are looked at: what upstream has closed, or nobody has used for long, goes.
 const SWEEP: Duration = Duration::from_secs(1);
+
+/// What is read of an answer that nobody wants, and how long: about what a new connection costs.
+const REST_BYTES: u64 = 64 << 10;
+const REST_TIME: Duration = Duration::from_millis(250);
 
 type Sender = http1::SendRequest<Outgoing>;
 type Connection = http1::Connection<TokioIo<TcpStream>, Outgoing>;
@@ -283,12 +288,50 @@ type Asked = Result<Response<Answer>, (Failure, Option<Question>)>;
 
 /// Sends a request on a connection, and drives it until the head of the answer is there.
 async fn ask(pool: &Arc<Pool>, mut line: Box<Line>, (request, places): Question, deadline: Option<Instant>) -> Asked {
-    // Only the connection can answer, and nobody but us polls the connection: we look when it has moved, and need no waker. With
-    // a budget that were used up the look would be put off, and nobody would wake us for it.
-    let mut answered = pin!(unconstrained(line.sender.try_send_request(request)));
-    let answered = poll_fn(|cx| {
+    let answering = Box::pin(line.sender.try_send_request(request));
+    Asking { pool: Arc::clone(pool), line: Some((line, answering)), places, spare: true }.head(deadline).await
+}
+
+/// The head of an answer; or why there is none, and the request if nothing of it was sent.
+type Headed = Result<Response<Incoming>, (Failure, Option<Request<Outgoing>>)>;
+
+/// A request that is being answered. Dropped before its head it leaves the rest to [`read_out`].
+struct Asking<F: Answering> {
+    pool: Arc<Pool>,
+    /// `None` once it is known what came of it.
+    line: Option<(Box<Line>, Pin<Box<F>>)>,
+    places: Places,
+    /// Whether the rest may be left to others.
+    spare: bool,
+}
+
+/// What hyper gives for a request.
+trait Answering: Future<Output = Result<Response<Incoming>, TrySendError<Request<Outgoing>>>> + Send + 'static {}
+
+impl<F: Future<Output = Result<Response<Incoming>, TrySendError<Request<Outgoing>>>> + Send + 'static> Answering for F {}
+
+impl<F: Answering> Asking<F> {
+    async fn head(mut self, deadline: Option<Instant>) -> Asked {
+        let answered = poll_fn(|cx| self.poll_head(cx, deadline)).await;
+        let line = self.line.take();
+        let places = std::mem::take(&mut self.places);
+        match (answered, line) {
+            (Ok(response), Some((line, _))) => {
+                let held = Held::Here(Arc::clone(&self.pool), line);
+                Ok(response.map(|body| Answer::new(body, held, places)))
+            }
+            (Ok(_), None) => Err((Failure::Broken, None)),
+            (Err((failure, unsent)), _) => Err((failure, unsent.map(|request| (request, places)))),
+        }
+    }
+
+    fn poll_head(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<Headed> {
+        let Some((line, answering)) = &mut self.line else { return Poll::Ready(Err((Failure::Broken, None))) };
         line.drive(cx);
-        match answered.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
+        // Only the connection can answer, and nobody but us polls the connection: we look when it has moved, and need no waker.
+        // With a budget that were used up the look would be put off, and nobody would wake us for it.
+        let look = pin!(unconstrained(answering.as_mut()));
+        match look.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(answered) => {
                 return Poll::Ready(answered.map_err(|mut error| (Failure::Broken, error.take_message())));
             }
@@ -299,10 +342,38 @@ async fn ask(pool: &Arc<Pool>, mut line: Box<Line>, (request, places): Question,
             Some(deadline) if line.late(deadline, cx) => Poll::Ready(Err((Failure::Slow, None))),
             _ => Poll::Pending,
         }
-    });
-    match answered.await {
-        Ok(response) => Ok(response.map(|body| Answer::new(body, Held::Here(Arc::clone(pool), line), places))),
-        Err((failure, unsent)) => Err((failure, unsent.map(|request| (request, places)))),
+    }
+}
+
+impl<F: Answering> Drop for Asking<F> {
+    fn drop(&mut self) {
+        let (Some(line), true) = (self.line.take(), self.spare) else { return };
+        let places = std::mem::take(&mut self.places);
+        let asking = Self { pool: Arc::clone(&self.pool), line: Some(line), places, spare: false };
+        leave(async move {
+            if let Ok(response) = asking.head(None).await {
+                read_out(response.into_body()).await;
+            }
+        });
+    }
+}
+
+/// Lets a task end what nobody waits for, if that does not take long.
+fn leave(rest: impl Future<Output = ()> + Send + 'static) {
+    if let Ok(runtime) = Handle::try_current() {
+        runtime.spawn(timeout(REST_TIME, rest));
+    }
+}
+
+/// Reads an answer that nobody wants to its end, if that is near: then its connection can be used again, which is cheaper for both
+/// sides than a new one.
+async fn read_out(mut answer: Answer) {
+    answer.spare = false;
+    let mut left = REST_BYTES;
+    while let Some(Ok(frame)) = answer.frame().await {
+        let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+        let Some(less) = left.checked_sub(bytes) else { return };
+        left = less;
     }
 }
 
@@ -332,12 +403,14 @@ async fn ask_apart(pool: Arc<Pool>, line: Box<Line>, (request, places): Question
 }
 
 /// The body of an answer, with the connection that it comes from. Dropped before its end it takes the connection with it, unless
-/// the rest is here already.
+/// the rest is short and comes soon.
 pub struct Answer {
-    /// `None` only while it is dropped.
+    /// `None` once it has ended.
     body: Option<Incoming>,
     held: Held,
     places: Places,
+    /// Whether the rest is worth reading where nobody wants it.
+    spare: bool,
 }
 
 enum Held {
@@ -366,15 +439,21 @@ impl Answer {
     }
 
     fn new(body: Incoming, held: Held, places: Places) -> Self {
-        let mut answer = Self { body: Some(body), held, places };
+        let mut answer = Self { body: Some(body), held, places, spare: true };
         if answer.is_end_stream() {
             answer.end();
         }
         answer
     }
 
+    /// Says that it has no end of its own: dropped, it ends its connection at once.
+    pub fn endless(&mut self) {
+        self.spare = false;
+    }
+
     /// The last of it has been read: its connection is free, and then its place.
     fn end(&mut self) {
+        self.body = None;
         std::mem::replace(&mut self.held, Held::Nothing).give_back();
         self.places = Places::default();
     }
@@ -399,7 +478,7 @@ impl Body for Answer {
         };
         match &frame {
             None => this.end(),
-            Some(Err(_)) => this.held = Held::Nothing,
+            Some(Err(_)) => (this.held, this.spare) = (Held::Nothing, false),
             Some(Ok(_)) => {}
         }
         Poll::Ready(frame)
@@ -422,12 +501,24 @@ fn look(body: &mut Incoming) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>>
 
 impl Drop for Answer {
     fn drop(&mut self) {
-        if let Held::Here(pool, mut line) = std::mem::replace(&mut self.held, Held::Nothing) {
-            drop(self.body.take());
-            // An error status is answered with a short text that nobody reads, and that is most often here with the head.
-            if line.alive() {
+        let Some(body) = self.body.take() else { return };
+        let held = std::mem::replace(&mut self.held, Held::Nothing);
+        if !self.spare || body.size_hint().lower() > REST_BYTES {
+            drop(body);
+            // What is here already costs nothing to read.
+            if let Held::Here(pool, mut line) = held
+                && line.alive()
+            {
                 pool.give_back(line);
             }
+            return;
+        }
+        let places = std::mem::take(&mut self.places);
+        let mut rest = Box::pin(read_out(Self { body: Some(body), held, places, spare: false }));
+        // An error status is answered with a short text that nobody reads, and that is most often here with the head.
+        let look = pin!(unconstrained(rest.as_mut()));
+        if look.poll(&mut Context::from_waker(Waker::noop())).is_pending() {
+            leave(rest);
         }
     }
 }

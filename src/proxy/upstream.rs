@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ::http::uri::{Authority, PathAndQuery, Scheme};
-use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, header};
+use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri, Version, header};
 use hyper::client::conn::http1;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
@@ -240,7 +240,15 @@ async fn by_client(
         None => answering.await,
     };
     match answer {
-        Ok(response) => Ok(response.map(|body| Answer::foreign(body, places))),
+        Ok(response) => {
+            let version = response.version();
+            let mut response = response.map(|body| Answer::foreign(body, places));
+            if version == Version::HTTP_2 {
+                // A stream that is reset costs no connection.
+                response.body_mut().endless();
+            }
+            Ok(response)
+        }
         Err(error) if error.is_connect() => Err(Failure::Unreachable),
         Err(_) => Err(Failure::Broken),
     }

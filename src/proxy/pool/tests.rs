@@ -248,3 +248,90 @@ async fn what_an_answer_takes_up_is_free_when_its_body_has_been_read_and_not_bef
     while body.frame().await.is_some() {}
     assert_eq!(Arc::strong_count(&hold), 1, "though the body is still there");
 }
+
+/// An upstream that answers each request in two pieces, the second when it is told to, and counts its connections.
+fn in_two(listener: TcpListener, first: String, second: String) -> (Arc<tokio::sync::Notify>, Arc<AtomicUsize>) {
+    let (go_on, connections) = (Arc::new(tokio::sync::Notify::new()), Arc::new(AtomicUsize::new(0)));
+    let (told, counted) = (Arc::clone(&go_on), Arc::clone(&connections));
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            counted.fetch_add(1, Ordering::Relaxed);
+            let (told, first, second) = (Arc::clone(&told), first.clone(), second.clone());
+            tokio::spawn(async move {
+                loop {
+                    heard(&mut stream, b"\r\n\r\n").await;
+                    stream.write_all(first.as_bytes()).await.unwrap();
+                    told.notified().await;
+                    stream.write_all(second.as_bytes()).await.unwrap();
+                }
+            });
+        }
+    });
+    (go_on, connections)
+}
+
+#[tokio::test]
+async fn whoever_hangs_up_early_does_not_cost_a_connection_whose_answer_is_short_and_comes_soon() {
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\no\r\n";
+    let long = "HTTP/1.1 200 OK\r\ncontent-length: 10000\r\n\r\n";
+    for (first, second) in [
+        // Nothing, a part of the head, the head, a part of the body.
+        (String::new(), SHORT.to_owned()),
+        ("HTTP/1.1 2".to_owned(), "00 OK\r\ncontent-length: 2\r\n\r\nok".to_owned()),
+        (chunked.to_owned(), "1\r\nk\r\n0\r\n\r\n".to_owned()),
+        (long.to_owned(), "x".repeat(10_000)),
+        (format!("{long}xx"), "x".repeat(9_998)),
+    ] {
+        let (listener, pool) = pool(LONG).await;
+        let (go_on, connections) = in_two(listener, first.clone(), second);
+        let hold: Hold = Arc::new(());
+        for _ in 0..3 {
+            let places = Places { connection: None, exchange: Some(Arc::clone(&hold)) };
+            let mut sending = Box::pin(pool.send(get(), false, None, places));
+            if first.len() > 12 {
+                drop(sending.await.unwrap());
+            } else {
+                // It is on its way: the connection is there.
+                while pool.open.load(Ordering::Relaxed) == 0 {
+                    assert!(poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx).is_pending())).await);
+                    tokio::task::yield_now().await;
+                }
+                assert!(poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx).is_pending())).await);
+                drop(sending);
+            }
+            assert_eq!(Arc::strong_count(&hold), 2, "it counts as long as it is read");
+            go_on.notify_one();
+            while pool.idle().is_empty() {
+                assert_eq!(pool.open.load(Ordering::Relaxed), 1, "the connection was given up: {first}");
+                tokio::task::yield_now().await;
+            }
+            assert_eq!((connections.load(Ordering::Relaxed), Arc::strong_count(&hold)), (1, 1), "{first}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_rest_that_is_long_or_has_no_end_is_not_read() {
+    let long = "HTTP/1.1 200 OK\r\ncontent-length: 1000000\r\n\r\n";
+    let endless = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    for first in [long, endless] {
+        let (listener, pool) = pool(LONG).await;
+        let (_go_on, _) = in_two(listener, first.to_owned(), String::new());
+        let mut response = send(&pool).await.unwrap();
+        if first == endless {
+            response.body_mut().endless();
+        }
+        drop(response);
+        assert_eq!(pool.open.load(Ordering::Relaxed), 0, "{first}");
+    }
+    // A length that is only found out.
+    let (listener, pool) = pool(LONG).await;
+    let (go_on, _) = in_two(listener, endless.to_owned(), format!("20000\r\n{}\r\n0\r\n\r\n", "x".repeat(0x20000)));
+    drop(send(&pool).await.unwrap());
+    go_on.notify_one();
+    while pool.open.load(Ordering::Relaxed) > 0 {
+        tokio::task::yield_now().await;
+    }
+    assert!(pool.idle().is_empty());
+}
