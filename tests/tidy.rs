@@ -61,6 +61,8 @@ const CRATES: &[(&str, &[&str])] = &[
     ("clap", &["cli/"]),
     ("aes_siv", &["keys/root", "vault/seal"]),
     ("fpe", &["vault/seal"]),
+    ("fjall", &["vault/store/embedded"]),
+    ("quick_cache", &["vault/store/embedded"]),
 ];
 
 /// Where a test's subject is a peer that is slow, so that it has to be slow. Nowhere else does a test sleep.

@@ -7,7 +7,9 @@
 //! That an erased token answers as erased needs no trace of it: a token proves by itself that we issued it, so one that is
 //! genuine and not kept has been erased or has ended.
 
+pub mod embedded;
 pub mod memory;
+mod row;
 
 use std::fmt;
 use std::future::Future;
@@ -98,6 +100,9 @@ pub struct StoreError {
     pub cause: Box<dyn std::error::Error + Send + Sync>,
 }
 
+/// The longest sealed value that a store takes: more than any field is, and little enough for every kind of store.
+pub const SEALED_MAX: usize = 16 << 20;
+
 /// An answer that is on its way. Boxed, so that a store can be chosen by settings: one allocation for a window's batch.
 pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, StoreError>> + Send + 'a>>;
 
@@ -108,7 +113,7 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
     /// Keeps each entry unless there is one with its digest, and gives for each, in order, the token that won: of two replicas
     /// that race on one value both get the same. Where one is kept already, the new entry's subjects become its subjects too;
     /// nothing else of it changes. No digest and no token comes twice in `entries`; a token that is kept under another
-    /// digest (odds of one in 2^30 among a billion tokens) is an error. **Durable on return**, subjects too: the token leaves next.
+    /// digest (odds of one in 2^30 among a billion tokens) is an error, and so is a sealed value of more than [`SEALED_MAX`]. **Durable on return**, subjects too: the token leaves next.
     fn put_if_absent<'a>(&'a self, entries: &'a [Entry]) -> Answer<'a, Vec<TokenId>>;
 
     /// The entries of these tokens, in order; `None` for one that is not kept. One that has ended may still be given: its
@@ -126,6 +131,17 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
 
     /// Whether the store would now keep an entry durably: it is up, may be written, and is set up as its contract needs.
     fn health(&self) -> Answer<'_, ()>;
+}
+
+/// Refuses what is too long for a store.
+fn check_sizes(entries: &[Entry]) -> Result<(), StoreError> {
+    match entries.iter().map(|entry| entry.sealed.len()).find(|bytes| *bytes > SEALED_MAX) {
+        None => Ok(()),
+        Some(bytes) => {
+            let cause = format!("a sealed value of {bytes} bytes is too long: at most {SEALED_MAX} are kept").into();
+            Err(StoreError { act: "put_if_absent", cause })
+        }
+    }
 }
 
 impl Entry {

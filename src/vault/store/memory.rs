@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Answer, Entry, Forget, Forgotten, StoreError, TokenId, TokenStore, ValueDigest};
+use super::{Answer, Entry, Forget, Forgotten, StoreError, TokenId, TokenStore, ValueDigest, check_sizes};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -76,6 +76,7 @@ impl Kept {
 impl TokenStore for Memory {
     fn put_if_absent<'a>(&'a self, entries: &'a [Entry]) -> Answer<'a, Vec<TokenId>> {
         Box::pin(async {
+            check_sizes(entries)?;
             let mut kept = self.kept();
             entries.iter().map(|entry| kept.put(entry)).collect()
         })
