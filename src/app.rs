@@ -229,7 +229,7 @@ async fn settled(metrics: &Metrics) -> bool {
 }
 
 fn open_registry(settings: &Settings, clock: Clock) -> Result<(Registry, Tagger), Error> {
-    let keys = Arc::new(KeyRing::open(&settings.keys)?);
+    let keys = Arc::new(KeyRing::open_source(&settings.keys)?);
     let tagger = Tagger::new(keys.tags().expose_secret());
     let vault = Vault::new(keys);
     let base = settings.file.parent().map_or_else(PathBuf::new, PathBuf::from);

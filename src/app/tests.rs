@@ -147,7 +147,7 @@ impl House {
             body: body::Limits { body_bytes: 8 << 20, ratio: 100, pace: PACE },
             capacity: Capacity { exchanges: 100, share: 100 },
             drain: Duration::from_secs(5),
-            keys: path.join("keys"),
+            keys: keys::source::Settings::folder(&path.join("keys")),
             ledger: ledger::Settings {
                 folder: path.join("record"),
                 durability: ledger::Durability::Strict,

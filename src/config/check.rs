@@ -3,6 +3,8 @@
 //! Every part is read to its end whatever is wrong with it: where a value is missing or bad, the complaint is noted and a
 //! stand-in is read on with, and settings with a complaint are never handed out. Start at [`settings`].
 
+mod keys;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -121,7 +123,7 @@ pub(super) fn settings(reader: &mut Reader<'_>, table: &Table) -> Settings {
         body: body::Limits { body_bytes: reader.number(&limits, "body"), ratio: reader.number(&limits, "ratio"), pace },
         capacity: reader.capacity(&limits),
         drain: reader.duration(&limits, "drain"),
-        keys: reader.folder(&root.below("keys"), "folder"),
+        keys: reader.keys(&root.below("keys")),
         ledger: reader.ledger(&root.below("ledger")),
         policies: reader.folder(&root, "policies"),
         telemetry: reader.telemetry(&root.below("telemetry")),

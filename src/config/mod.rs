@@ -19,7 +19,7 @@ use crate::http::listener;
 use crate::ids::UpstreamId;
 use crate::proxy::limits::Capacity;
 use crate::proxy::upstream;
-use crate::{http, ledger, telemetry};
+use crate::{http, keys, ledger, telemetry};
 
 /// Everything, checked; paths are relative to the settings file's folder and made absolute.
 #[derive(Clone, Debug)]
@@ -36,8 +36,8 @@ pub struct Settings {
     pub capacity: Capacity,
     /// How long a drain may take. Default 30 s.
     pub drain: Duration,
-    /// Folder of the key ring.
-    pub keys: PathBuf,
+    /// The key ring.
+    pub keys: keys::source::Settings,
     /// The record.
     pub ledger: ledger::Settings,
     /// Folder of the policies.

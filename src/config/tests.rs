@@ -7,6 +7,8 @@ use super::*;
 use crate::http::testing::{authority, write_secret};
 use crate::ledger::Durability;
 
+mod keys;
+
 /// The smallest file that is in order.
 const SMALLEST: &str = "[[listener]]\nname = \"p\"\naddress = \"127.0.0.1:0\"\nfacing = \"partner\"\n";
 

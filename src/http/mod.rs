@@ -2,6 +2,7 @@
 
 mod activity;
 pub mod body;
+pub mod client;
 mod codec;
 pub mod coding;
 mod connection;

@@ -200,6 +200,13 @@ pub fn client_config(ca: Option<&Path>, identity: Option<(&Path, &Path)>) -> Res
     }
 }
 
+/// Where no TLS is spoken, and a connector wants its settings all the same: it believes nobody, so that none comes about.
+pub(super) fn client_config_without_authorities() -> Result<ClientConfig, String> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
+    let builder = builder.map_err(|error| error.to_string())?;
+    Ok(builder.with_root_certificates(RootCertStore::empty()).with_no_client_auth())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

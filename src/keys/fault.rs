@@ -66,6 +66,15 @@ pub enum Fault {
         "this secret does not belong to the root key beside it, to this domain, or was changed: restore both files from one backup"
     )]
     Foreign,
+    /// A folder or file whose secrets are wrapped by another source than the settings name.
+    #[error("this was made for another source of keys than {0}: correct `keys.source` in the settings")]
+    Elsewhere(&'static str),
+    /// The root key from the environment.
+    #[error("{0} is no root key: expected 64 hex digits, or the line of a `root.key`")]
+    Root(String),
+    /// The key service.
+    #[error("the key service {0}")]
+    Service(Service),
     /// `init` where there is a root key.
     #[error("there is a root key already: nothing was changed")]
     Exists,
@@ -91,5 +100,56 @@ pub enum Fault {
 impl Fault {
     pub(super) fn at(self, place: &Path) -> Error {
         Error { place: place.to_owned(), fault: self }
+    }
+}
+
+/// What a key service did. Nothing of what it said is repeated.
+#[derive(Debug, thiserror::Error)]
+pub enum Service {
+    /// It was not called at all.
+    #[error("cannot be called: {0}")]
+    Settings(String),
+    /// No connection.
+    #[error("cannot be reached")]
+    Unreachable,
+    /// No answer in time.
+    #[error("did not answer in time")]
+    Slow,
+    /// An answer that is none.
+    #[error("gave an answer that cannot be understood: is `keys.transit.url` right?")]
+    Broken,
+    /// 503.
+    #[error("is sealed or not ready (503): unseal it")]
+    Sealed,
+    /// 403.
+    #[error("denied access (403): its token has run out, or lacks `update` on `encrypt` and `decrypt` of the key")]
+    Denied,
+    /// 404.
+    #[error("has no such mount or key (404): see `keys.transit.mount` and `keys.transit.key`")]
+    Missing,
+    /// The role or its secret.
+    #[error("did not take the role: `role_id` or `secret_id` is wrong, or has run out")]
+    Login,
+    /// 400 on `encrypt`.
+    #[error("did not wrap a secret (400): is there a key of this name, and may it encrypt?")]
+    NotWrapped,
+    /// 400 on `decrypt`.
+    #[error(
+        "did not unwrap this secret (400): it was wrapped by another key, by a version that is below the least allowed, or was changed"
+    )]
+    NotUnwrapped,
+    /// Any other status.
+    #[error("answered with status {0}")]
+    Status(u16),
+}
+
+impl Service {
+    pub(super) fn of(status: u16) -> Self {
+        match status {
+            403 => Self::Denied,
+            404 => Self::Missing,
+            503 => Self::Sealed,
+            status => Self::Status(status),
+        }
     }
 }

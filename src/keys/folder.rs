@@ -25,6 +25,11 @@ use super::{Epoch, Error, Key, KeySource, State, expand, random_key};
 
 /// The root key's file.
 pub const ROOT: &str = "root.key";
+/// Where the root key is elsewhere: a secret of the program's own, wrapped as a domain's. It is made with the folder, so that a
+/// wrong root is found before anything is wrapped by it.
+pub const PROGRAM: &str = "program.key";
+/// What it is called when it is wrapped: no domain has such a name.
+const PROGRAM_NAME: &str = "*program";
 const LIVING: &str = ".key";
 const DESTROYED: &str = ".destroyed";
 
@@ -32,6 +37,8 @@ const ROOT_COMMENT: &str = "\
 # The root key of Tidegate. With it and the files beside it every token can be turned back: keep it secret, and keep a backup
 # elsewhere. Without it no token can ever be turned back.
 ";
+/// The words of all that wrap.
+const VERSIONS: [&str; 2] = ["v1", "transit-v1"];
 const SECRET: [&str; 2] = ["tidegate", "domain-secret"];
 const SECRET_COMMENT: &str = "\
 # The secret of one domain of tokens, wrapped by the root key. `tidegate keys destroy` ends it; deleting it, and its backups,
@@ -73,7 +80,9 @@ impl Folder {
     /// See [`super::KeyRing::open`].
     pub fn open(path: &Path) -> Result<Self, Error> {
         files::check_folder(path)?;
-        survey(path)?;
+        if survey(path)?.program {
+            return Err(Fault::Elsewhere("`folder`").at(path));
+        }
         let place = path.join(ROOT);
         let root = read(&place)?.ok_or_else(|| Fault::Missing("root key").at(&place))?;
         let root = root::parse(&root).map_err(|fault| fault.at(&place))?;
@@ -82,6 +91,20 @@ impl Folder {
             wrapping: Box::new(Root::new(&root)),
             deriving: expand(&root, b"tidegate/1 derive keys"),
         })
+    }
+
+    /// A folder of secrets whose root is elsewhere: checks that it is the one by which they were wrapped.
+    pub(super) fn open_over(path: &Path, wrapping: Box<dyn Wrapping>, source: &'static str) -> Result<Self, Error> {
+        files::check_folder(path)?;
+        if survey(path)?.root {
+            return Err(Fault::Elsewhere(source).at(&path.join(ROOT)));
+        }
+        let place = path.join(PROGRAM);
+        let text = read(&place)?.ok_or_else(|| Fault::Missing("program key").at(&place))?;
+        let program = parse_secret(&text, wrapping.version(), PROGRAM_NAME, Epoch::FIRST)
+            .and_then(|wrapped| wrapping.unwrap(PROGRAM_NAME, Epoch::FIRST, wrapped))
+            .map_err(|fault| fault.at(&place))?;
+        Ok(Self { path: path.to_owned(), wrapping, deriving: expand(&program, b"tidegate/1 derive keys") })
     }
 
     fn place(&self, domain: &DomainId, epoch: Epoch, ending: &str) -> PathBuf {
@@ -165,29 +188,45 @@ impl KeySource for Folder {
 
 /// See [`super::init`].
 pub(super) fn init(path: &Path) -> Result<(), Error> {
+    make(path, ROOT, || {
+        let key = random_key().map_err(|fault| fault.at(path))?;
+        Ok(Zeroizing::new(format!("{ROOT_COMMENT}{}", *root::spell(&key))))
+    })
+}
+
+/// [`init`] where the root is elsewhere.
+pub(super) fn init_over(path: &Path, wrapping: &dyn Wrapping) -> Result<(), Error> {
+    make(path, PROGRAM, || {
+        let wrapped = random_key().and_then(|key| wrapping.wrap(PROGRAM_NAME, Epoch::FIRST, &key));
+        let wrapped = wrapped.map_err(|fault| fault.at(path))?;
+        Ok(spell_secret(wrapping.version(), PROGRAM_NAME, Epoch::FIRST, &wrapped))
+    })
+}
+
+fn make(path: &Path, name: &str, text: impl FnOnce() -> Result<Zeroizing<String>, Error>) -> Result<(), Error> {
     match DirBuilder::new().mode(0o700).create(path) {
         Ok(()) => files::sync(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))?,
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {}
         Err(error) => return Err(system("make this folder", error).at(path)),
     }
     files::check_folder(path)?;
+    let text = text()?;
     let _lock = files::lock(path)?;
     let found = survey(path)?;
-    if found.root {
-        return Err(Fault::Exists.at(&path.join(ROOT)));
+    if found.root || found.program {
+        return Err(Fault::Exists.at(path));
     }
     if !found.secrets.is_empty() {
         return Err(Fault::Orphaned.at(path));
     }
-    let key = random_key().map_err(|fault| fault.at(path))?;
-    let place = path.join(ROOT);
-    let text = Zeroizing::new(format!("{ROOT_COMMENT}{}", *root::spell(&key)));
+    let place = path.join(name);
     if write_new(&place, &text)? { Ok(()) } else { Err(Fault::Exists.at(&place)) }
 }
 
 /// What a folder holds.
 struct Survey {
     root: bool,
+    program: bool,
     /// Sorted; also those that are dead.
     secrets: Vec<(DomainId, Epoch)>,
     /// Up to which epoch each domain was destroyed.
@@ -196,13 +235,15 @@ struct Survey {
 
 /// Reads the names in the folder; every file must be one of ours and closed to others.
 fn survey(path: &Path) -> Result<Survey, Error> {
-    let (mut root, mut secrets, mut destroyed) = (false, Vec::new(), BTreeMap::new());
+    let (mut root, mut program, mut secrets, mut destroyed) = (false, false, Vec::new(), BTreeMap::new());
     for (place, name) in files::names(path)? {
         if name.starts_with(files::UNFINISHED) {
             continue;
         }
         if name == ROOT {
             root = true;
+        } else if name == PROGRAM {
+            program = true;
         } else if let Some(stem) = name.strip_suffix(LIVING) {
             secrets.push(parse_stem(stem, &place)?);
         } else if let Some(stem) = name.strip_suffix(DESTROYED) {
@@ -221,7 +262,7 @@ fn survey(path: &Path) -> Result<Survey, Error> {
         files::open_checked(&place)?;
     }
     secrets.sort();
-    Ok(Survey { root, secrets, destroyed })
+    Ok(Survey { root, program, secrets, destroyed })
 }
 
 /// What there is of one domain: from names alone, because it is asked for each domain when policies are loaded.
@@ -269,7 +310,12 @@ fn spell_secret(version: &str, name: &str, epoch: Epoch, wrapped: &str) -> Zeroi
 /// The wrapped secret in a file's text, if it is the one of this name and epoch.
 fn parse_secret<'a>(text: &'a str, version: &str, name: &str, epoch: Epoch) -> Result<&'a str, Fault> {
     let [word, kind] = SECRET;
-    let [found, number, wrapped] = fields(text, [word, kind, version]).ok_or(Fault::Garbled("domain secret"))?;
+    let other = |other: &&str| *other != version && fields::<3>(text, [word, kind, other]).is_some();
+    let [found, number, wrapped] = match fields(text, [word, kind, version]) {
+        Some(fields) => fields,
+        None if VERSIONS.iter().any(other) => return Err(Fault::Elsewhere("the one in use")),
+        None => return Err(Fault::Garbled("domain secret")),
+    };
     if found != name || number != epoch.to_string() {
         return Err(Fault::Foreign);
     }

@@ -1,8 +1,8 @@
 //! The root key, and each domain's own secret wrapped by it.
 //!
 //! Not here: what is made with a secret (see [`crate::vault`]). A secret never leaves this module: what leaves is derived
-//! from it by [`DomainSecret::derive`]. Start at [`KeyRing`]; where keys are kept is behind [`KeySource`], and [`folder`] is
-//! the one source so far.
+//! from it by [`DomainSecret::derive`]. Start at [`KeyRing`]; where keys are kept is behind [`KeySource`], and which there are is in
+//! [`source`].
 //!
 //! ```text
 //! root key ── wraps ──> secret of (domain, epoch) ── HKDF(purpose, category) ──> working keys, in `vault`
@@ -17,6 +17,8 @@ mod files;
 pub mod folder;
 mod ring;
 mod root;
+pub mod source;
+pub mod transit;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -162,6 +164,14 @@ impl KeyRing {
     /// What is wrong with the folder and how to mend it.
     pub fn open(folder: &Path) -> Result<Self, Error> {
         Ok(Self::over(Box::new(folder::Folder::open(folder)?)))
+    }
+
+    /// Reads what the settings name: a folder, and whatever unwraps what is in it.
+    ///
+    /// # Errors
+    /// As [`Self::open`]; that the root is wrong or a key service cannot be asked.
+    pub fn open_source(settings: &source::Settings) -> Result<Self, Error> {
+        Ok(Self::over(Box::new(source::open(settings)?)))
     }
 
     /// Over another source.

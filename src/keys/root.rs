@@ -80,6 +80,11 @@ pub(super) fn parse(text: &str) -> Result<Key, Fault> {
     if check.eq_ignore_ascii_case(&checksum(&key)) { Ok(key) } else { Err(Fault::Checksum("root key")) }
 }
 
+/// Reads a root key that stands alone: 64 hex digits, or the line of a file.
+pub(super) fn parse_value(text: &str) -> Result<Key, Fault> {
+    hex::<KEY_LEN>(text.trim()).map_or_else(|| parse(text), Ok)
+}
+
 /// The first 32 bits of a hash of the key: finds a slip of the pen, and is of no use to who does not have the key.
 fn checksum(key: &Key) -> String {
     let hash = Sha256::new().chain_update(b"tidegate/1 root key").chain_update(key.expose_secret()).finalize();

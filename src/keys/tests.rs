@@ -8,6 +8,9 @@ use std::sync::Barrier;
 use super::*;
 
 mod epochs;
+mod fake;
+mod openbao;
+mod sources;
 
 struct Place {
     folder: PathBuf,

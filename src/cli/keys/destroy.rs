@@ -36,7 +36,7 @@ pub struct Args {
 pub(super) fn run(args: Args, input: &mut dyn BufRead, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Stop> {
     let (domain, through) = (parse(&args.domain)?, args.through.map(Epoch));
     let found = args.place.find(None, err)?;
-    let vault = Vault::new(Arc::new(KeyRing::open(&found.keys)?));
+    let vault = Vault::new(Arc::new(KeyRing::open_source(&found.keys)?));
     let ring = vault.keys();
     let uses = match &found.policies {
         Some(policies) => Some(Uses::of(policies, err)?),
@@ -129,7 +129,7 @@ fn foretell(
         out,
         "Backups that have to go too: every copy of {} from `{}`, on other disks, in snapshots",
         files.join(", "),
-        show(&found.keys)
+        show(&found.keys.folder)
     )?;
     writeln!(out, "  and in images of this machine. Whoever keeps one, and the root key, can turn these tokens back.")?;
     Ok(())

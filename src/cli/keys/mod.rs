@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use crate::config;
 use crate::ids::DomainId;
-use crate::keys::{self, Epoch, KeyRing};
+use crate::keys::{self, Epoch, KeyRing, source};
 use crate::vault::Vault;
 use crate::vault::token::MARK;
 
@@ -90,7 +90,7 @@ pub struct Place {
 
 /// Where they turned out to be.
 struct Found {
-    keys: PathBuf,
+    keys: source::Settings,
     /// `None`: nobody said.
     policies: Option<PathBuf>,
 }
@@ -98,14 +98,17 @@ struct Found {
 impl Place {
     /// Looks into the settings only where something is not given.
     fn find(self, folder: Option<PathBuf>, err: &mut dyn Write) -> Result<Found, Exit> {
-        let keys = folder.or_else(|| self.keys.clone());
+        let keys = folder.or_else(|| self.keys.clone()).map(|folder| source::Settings::folder(&folder));
         let settings = self.settings(keys.is_some(), err)?;
         Ok(match settings {
             Some(settings) => Found {
                 keys: keys.unwrap_or(settings.keys),
                 policies: Some(self.policies.unwrap_or(settings.policies)),
             },
-            None => Found { keys: keys.unwrap_or_else(|| PathBuf::from("keys")), policies: self.policies },
+            None => Found {
+                keys: keys.unwrap_or_else(|| source::Settings::folder(Path::new("keys"))),
+                policies: self.policies,
+            },
         })
     }
 
@@ -175,18 +178,26 @@ fn say(err: &mut dyn Write, text: &str) -> Exit {
 }
 
 fn init(folder: Option<PathBuf>, place: Place, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Stop> {
-    let folder = place.find(folder, err)?.keys;
-    keys::init(&folder)?;
-    writeln!(out, "made a root key in `{}`", folder.display())?;
-    writeln!(
-        out,
-        "  Keep a backup of this folder elsewhere: without it no token can ever be turned back, and with it anybody can."
-    )?;
+    let found = place.find(folder, err)?.keys;
+    source::init(&found)?;
+    let folder = found.folder.display();
+    match found.root {
+        source::Source::Folder => writeln!(
+            out,
+            "made a root key in `{folder}`\n  Keep a backup of this folder elsewhere: without it no token can ever be turned back, and with it \
+             anybody can."
+        )?,
+        source::Source::Environment { .. } | source::Source::Transit(_) => writeln!(
+            out,
+            "made `{folder}` for secrets that are wrapped by the root key elsewhere\n  Keep a backup of this folder and of that root key, apart \
+             from each other: without either no token can ever be turned back."
+        )?,
+    }
     Ok(())
 }
 
 fn list(folder: Option<PathBuf>, place: Place, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Stop> {
-    let ring = Arc::new(KeyRing::open(&place.find(folder, err)?.keys)?);
+    let ring = Arc::new(KeyRing::open_source(&place.find(folder, err)?.keys)?);
     let (domains, destroyed, remains) = (ring.list()?, ring.destroyed()?, ring.remains()?);
     let vault = Vault::new(ring);
     let names = domains.iter().chain(&destroyed).map(|(domain, _)| domain.as_str().len());
@@ -209,7 +220,7 @@ fn list(folder: Option<PathBuf>, place: Place, out: &mut dyn Write, err: &mut dy
 }
 
 fn rotate(args: RotateArgs, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Stop> {
-    let ring = KeyRing::open(&args.place.find(None, err)?.keys)?;
+    let ring = KeyRing::open_source(&args.place.find(None, err)?.keys)?;
     let mut domains = if args.all { ring.list()?.into_iter().map(|(domain, _)| domain).collect() } else { Vec::new() };
     for name in &args.domains {
         domains.push(parse(name)?);

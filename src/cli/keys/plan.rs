@@ -121,7 +121,7 @@ pub(super) fn run(names: &[String], place: Place, out: &mut dyn Write, err: &mut
     let Some(policies) = found.policies else {
         return Err(Stop::Say("where are the policies? Say it by `--policies FOLDER` or `--config FILE`".to_owned()));
     };
-    let (ring, uses) = (KeyRing::open(&found.keys)?, Uses::of(&policies, err)?);
+    let (ring, uses) = (KeyRing::open_source(&found.keys)?, Uses::of(&policies, err)?);
     let mut domains = BTreeSet::new();
     for name in names {
         domains.insert(parse(name)?);
