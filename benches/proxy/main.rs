@@ -50,6 +50,8 @@ struct Options {
     /// CPU per exchange only.
     cpu: bool,
     only: Option<String>,
+    /// Open at once in the closed loop; two where the body is longer than 1 MiB.
+    connections: usize,
     /// Other builds of the program, to be measured in turns with this one.
     beside: Vec<PathBuf>,
 }
@@ -64,7 +66,9 @@ fn main() {
             let cpu = words.contains(&"--cpu");
             let only = words.iter().find(|word| !word.starts_with("--")).map(|&word| word.to_owned());
             let beside = words.iter().filter_map(|word| word.strip_prefix("--beside=")).map(PathBuf::from).collect();
-            measure(&Options { quick, cpu, only, beside });
+            let connections = words.iter().find_map(|word| word.strip_prefix("--connections="));
+            let connections = connections.map_or(8, |number| number.parse().expect("a number"));
+            measure(&Options { quick, cpu, only, connections, beside });
         }
     }
 }
@@ -101,11 +105,14 @@ fn measure(options: &Options) {
     let (rounds, time) = if options.quick { (1, 400) } else { (5, 2000) };
     let time = Duration::from_millis(time);
 
-    println!("\nCPU of the proxy's process per exchange, closed loop, 8 connections, {rounds} rounds of {time:?}:\n");
+    let connections = options.connections;
+    println!(
+        "\nCPU of the proxy's process per exchange, closed loop, {connections} connections, {rounds} rounds of {time:?}:\n"
+    );
     println!("| body | proxy | CPU us | of bare | of value | exchanges/s |\n|---|---|---|---|---|---|");
     for (size, bytes, _) in sizes(options) {
         let target = format!("/orders/{size}");
-        let connections = if *bytes > 1 << 20 { 2 } else { 8 };
+        let connections = if *bytes > 1 << 20 { 2 } else { options.connections };
         for (_, proxy) in &proxies {
             load::closed(proxy.address, &target, connections, time / 8);
         }

@@ -212,7 +212,8 @@ pub(super) fn millis(duration: Duration) -> u64 {
 fn string(out: &mut Vec<u8>, text: &str) {
     let plain = |byte: u8| byte >= 0x20 && byte != b'"' && byte != b'\\';
     out.push(b'"');
-    if text.bytes().all(plain) {
+    // Looked at to the end: without a way out the loop is done on many bytes at a time.
+    if text.bytes().fold(true, |all, byte| all & plain(byte)) {
         out.extend_from_slice(text.as_bytes());
     } else {
         for byte in text.bytes() {
