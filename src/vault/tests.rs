@@ -10,6 +10,7 @@ use super::*;
 use crate::keys::{Epoch, KeySource};
 
 mod epochs;
+mod golden;
 
 struct House {
     vault: Vault,
