@@ -4,6 +4,8 @@
 //! policy is loaded, and then calls it for each value without a look-up, a lock or an expansion of keys. Start at [`Vault`];
 //! how tokens look is in [`token`], the ciphers are in [`seal`], stored tokens will come behind [`store`].
 
+mod base32;
+mod check;
 mod epochs;
 mod number;
 pub mod seal;
@@ -171,7 +173,7 @@ impl Pseudonymizer {
     pub fn hash(&self, value: Value<'_>, out: &mut Vec<u8>) {
         let (kind, text) = value.parts();
         out.extend_from_slice(token::PSEUDONYM_MARK.as_bytes());
-        token::base32(&self.0.hash(kind, text.as_bytes()), out);
+        base32::encode(&self.0.hash(kind, text.as_bytes()), out);
     }
 }
 

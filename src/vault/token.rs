@@ -20,11 +20,12 @@
 //! - The e-mail shape is the opaque token spelled as an address below `token.invalid` (RFC 2606): what does not fit in 64 octets
 //!   before the `@` follows in labels of at most 63, and 254 octets in all hold values up to 111 bytes.
 
-use data_encoding::{BASE32_NOPAD, BASE32_NOPAD_NOCASE};
 use zeroize::Zeroize;
 
-use super::number;
-use super::seal::siv::{BLOCK_LEN, Siv, TAG_LEN};
+use super::check::Check;
+use super::seal::block::BLOCK_LEN;
+use super::seal::siv::{Siv, TAG_LEN};
+use super::{base32, number};
 
 /// What a token stands for: typed, so that the number 1 and the string "1" have different tokens and come back as they were.
 #[derive(Clone, Copy)]
@@ -104,6 +105,8 @@ pub fn key_id(bits: [u8; 4]) -> [u8; KEY_ID_LEN] {
 #[derive(Debug)]
 pub struct Sealed {
     key_id: [u8; KEY_ID_LEN],
+    /// After the key id.
+    check: Check,
     siv: Siv,
 }
 
@@ -111,7 +114,7 @@ impl Sealed {
     /// With a cipher that is bound to domain, epoch and category.
     #[must_use]
     pub fn new(key_id: [u8; KEY_ID_LEN], siv: Siv) -> Self {
-        Self { key_id, siv }
+        Self { key_id, check: Check::default().with(&key_id), siv }
     }
 
     /// Whether this text has the key id of these tokens. It proves nothing.
@@ -140,19 +143,22 @@ impl Sealed {
         let Some((tag, rest)) = bytes.split_first_chunk_mut::<TAG_LEN>() else { return };
         let Some((sealed, check)) = rest.split_last_chunk_mut::<CHECK_LEN>() else { return };
         let padding = sealed.len() - 1 - text.len();
-        let head = kind << 4 | padding as u8;
-        sealed.iter_mut().zip(std::iter::once(&head).chain(text.as_bytes())).for_each(|(slot, byte)| *slot = *byte);
+        let Some((head, slots)) = sealed.split_first_mut() else { return };
+        let Some(slots) = slots.get_mut(..text.len()) else { return };
+        *head = kind << 4 | padding as u8;
+        slots.copy_from_slice(text.as_bytes());
         *tag = self.siv.seal(sealed);
-        *check = crc(&[&self.key_id, tag, sealed]);
+        *check = self.check.with(tag).with(sealed).bytes();
         out.extend_from_slice(MARK.as_bytes());
         out.extend_from_slice(&self.key_id);
-        base32(bytes, out);
+        base32::encode(bytes, out);
     }
 
     /// Appends the e-mail token of `value`. `false`, and nothing appended: the value is too long.
     #[must_use]
     pub fn issue_mail(&self, value: Value<'_>, out: &mut Vec<u8>) -> bool {
-        let length = MARK.len() + KEY_ID_LEN + base32_len(TAG_LEN + padded_len(value.parts().1.len()) + CHECK_LEN);
+        let length =
+            MARK.len() + KEY_ID_LEN + base32::encoded_len(TAG_LEN + padded_len(value.parts().1.len()) + CHECK_LEN);
         if mail_len(length) > MAIL_MAX {
             return false;
         }
@@ -229,15 +235,17 @@ fn decode<'p>(text: &str, payload: &'p mut Payload) -> Option<Parts<'p>> {
     let mut joined = [0; MAIL_MAX];
     let token = if text.contains('@') { join_mail(text, &mut joined)? } else { text.as_bytes() };
     let (key_id, encoded) = token.get(MARK.len()..)?.split_first_chunk::<KEY_ID_LEN>()?;
-    let bytes = payload.of_length(BASE32_NOPAD_NOCASE.decode_len(encoded.len()).ok()?);
-    BASE32_NOPAD_NOCASE.decode_mut(encoded, bytes).ok()?;
+    let bytes = payload.of_length(base32::decoded_len(encoded.len())?);
+    if !base32::decode(encoded, bytes) {
+        return None;
+    }
     let (tag, rest) = bytes.split_first_chunk_mut::<TAG_LEN>()?;
     let (sealed, check) = rest.split_last_chunk_mut::<CHECK_LEN>()?;
     if sealed.is_empty() || sealed.len() % BLOCK_LEN != 0 {
         return None;
     }
     let key_id = key_id.map(|symbol| symbol.to_ascii_lowercase());
-    let whole = crc(&[&key_id, tag, sealed]) == *check;
+    let whole = Check::default().with(&key_id).with(tag).with(sealed).bytes() == *check;
     Some(Parts { key_id, tag, sealed, whole })
 }
 
@@ -294,20 +302,6 @@ fn padded_len(value: usize) -> usize {
     (1 + value).next_multiple_of(BLOCK_LEN)
 }
 
-fn base32_len(bytes: usize) -> usize {
-    (bytes * 8).div_ceil(5)
-}
-
-/// Appends base32 in lower case.
-pub(super) fn base32(bytes: &[u8], out: &mut Vec<u8>) {
-    let start = out.len();
-    out.resize(start + BASE32_NOPAD.encode_len(bytes.len()), 0);
-    if let Some(room) = out.get_mut(start..) {
-        BASE32_NOPAD.encode_mut(bytes, room);
-        room.make_ascii_lowercase();
-    }
-}
-
 /// Octets of the address that spells an opaque token of this length.
 fn mail_len(opaque: usize) -> usize {
     let spilled = opaque.saturating_sub(LOCAL_MAX);
@@ -348,29 +342,4 @@ fn join_mail<'a>(text: &str, room: &'a mut [u8; MAIL_MAX]) -> Option<&'a [u8]> {
         push(fits.then_some(label)?)?;
     }
     room.get(..length)
-}
-
-/// CRC-16/XMODEM: polynomial 0x1021, from 0, most significant bit first.
-fn crc(parts: &[&[u8]]) -> [u8; CHECK_LEN] {
-    const TABLE: [u16; 256] = {
-        let (mut table, mut byte) = ([0; 256], 0);
-        while byte < 256 {
-            let (mut crc, mut bit) = ((byte as u16) << 8, 0);
-            while bit < 8 {
-                crc = if crc & 0x8000 == 0 { crc << 1 } else { (crc << 1) ^ 0x1021 };
-                bit += 1;
-            }
-            #[expect(clippy::indexing_slicing, reason = "computed when compiled; `byte` is under 256")]
-            {
-                table[byte] = crc;
-            }
-            byte += 1;
-        }
-        table
-    };
-    let step = |crc: u16, byte: &u8| {
-        let entry = usize::from((crc >> 8) as u8 ^ byte);
-        (crc << 8) ^ TABLE.get(entry).copied().unwrap_or_default()
-    };
-    parts.iter().copied().flatten().fold(0, step).to_be_bytes()
 }

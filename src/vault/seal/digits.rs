@@ -16,12 +16,12 @@
 
 use std::fmt;
 
-use aes::Aes256;
-use aes::cipher::{Array, BlockCipherEncrypt, KeyInit};
 use fpe::ff1::{FF1, FlexibleNumeralString};
 
+use super::block::{self, Aes256};
+
 /// Bytes of a key: one half for FF1, one for the check digit.
-pub const KEY_LEN: usize = 64;
+pub const KEY_LEN: usize = 2 * block::KEY_LEN;
 /// Fewest digits: 10^6 values, the least that NIST allows.
 pub const DIGITS_MIN: usize = 6;
 /// Most digits: FF1's time grows faster than the length.
@@ -50,12 +50,8 @@ impl Digits {
     #[must_use]
     #[expect(clippy::expect_used, reason = "FF1 has a fault for a radix under 2 or over 65536 only")]
     pub fn new(key: &[u8; KEY_LEN], tweak: &[u8]) -> Self {
-        let (ff1, check) = key.split_at(KEY_LEN / 2);
-        Self {
-            ff1: FF1::new(ff1, 10).expect("a radix of 10"),
-            check: Aes256::new(&Array::from_fn(|i| check.get(i).copied().unwrap_or_default())),
-            tweak: tweak.to_owned(),
-        }
+        let [ff1, check] = block::halves(key);
+        Self { ff1: FF1::new(ff1, 10).expect("a radix of 10"), check: Aes256::new(check), tweak: tweak.to_owned() }
     }
 
     /// Appends the token of ASCII digits. `false`, and nothing appended: not digits, or fewer than [`DIGITS_MIN`], or more than
@@ -112,9 +108,9 @@ impl Digits {
     fn shift(&self, encrypted: &[u16]) -> u16 {
         let number =
             encrypted.iter().fold(0u128, |number, digit| number.wrapping_mul(10).wrapping_add(u128::from(*digit)));
-        let mut block = Array::from((((encrypted.len() as u128) << 64) | number).to_be_bytes());
-        self.check.encrypt_block(&mut block);
-        1 + (u128::from_be_bytes(block.into()) % 9) as u16
+        let mut block = (((encrypted.len() as u128) << 64) | number).to_be_bytes();
+        self.check.encrypt(&mut block);
+        1 + (u128::from_be_bytes(block) % 9) as u16
     }
 
     fn keep_lead(&self, way: Way, digits: Vec<u16>, tweak: u8) -> Option<Vec<u16>> {

@@ -62,7 +62,11 @@ proptest! {
     fn aes_siv_agrees_with_another_implementation(
         key in proptest::collection::vec(any::<u8>(), 64),
         context in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..40), 0..5),
-        plain in proptest::collection::vec(any::<u8>(), 0..100),
+        // Short and long ones go different ways.
+        plain in prop_oneof![
+            proptest::collection::vec(any::<u8>(), 0..100),
+            proptest::collection::vec(any::<u8>(), 0..2000),
+        ],
     ) {
         let parts: Vec<&[u8]> = context.iter().map(Vec::as_slice).collect();
         let (tag, text) = siv_seal(&key, &parts, &plain);
@@ -129,7 +133,7 @@ fn ff1(key: &[u8], tweak: &[u8], encrypt: bool, digits: &[u16]) -> Option<Vec<u1
     match key.len() {
         16 => with!(aes::Aes128),
         24 => with!(aes::Aes192),
-        32 => with!(aes::Aes256),
+        32 => with!(super::block::Aes256),
         _ => None,
     }
 }
