@@ -130,10 +130,10 @@ impl Pairs {
                     if self.place == Place::Between {
                         self.place = Place::Name;
                     }
-                    self.take(input)?;
-                    if self.place == Place::Name && self.raw.len() > self.name_max {
+                    if self.room() == 0 {
                         return Err(self.fault(FaultKind::FormName));
                     }
+                    self.take(input)?;
                 }
             }
         }
@@ -172,6 +172,11 @@ impl Pairs {
         }
     }
 
+    /// So many bytes may follow.
+    fn room(&self) -> usize {
+        if self.place == Place::Name { self.name_max.saturating_sub(self.raw.len()) } else { usize::MAX }
+    }
+
     fn tell_all(&mut self) -> Step {
         self.whole = (self.raw.len(), self.text.len());
         Step::Value
@@ -188,13 +193,17 @@ impl Pairs {
         let stops = |byte: &u8| *byte == b'&' || (*byte == b'=' && !equals);
         // A run of bytes that stand for themselves.
         if self.escape == Escape::None && self.wants == 0 {
-            let run = input.iter().position(|byte| !is_plain(*byte)).unwrap_or(input.len());
+            let run = input.iter().position(|byte| !is_plain(*byte)).unwrap_or(input.len()).min(self.room());
             let (run, rest) = input.split_at_checked(run).unwrap_or_default();
             self.raw.extend_from_slice(run);
             self.text.extend_from_slice(run);
             self.whole = (self.raw.len(), self.text.len());
             self.offset += run.len() as u64;
             *input = rest;
+            // The next byte is one too many, whatever it is.
+            if self.room() == 0 {
+                return Ok(());
+            }
         }
         if let Some(byte) = input.first().copied().filter(|byte| !stops(byte)) {
             self.byte(byte)?;
@@ -364,7 +373,15 @@ mod tests {
                 assert_eq!(read(body.as_bytes(), step).map_err(|fault| fault.kind), Err(kind), "{body}");
             }
         }
-        assert_eq!(read("n".repeat(101).as_bytes(), 7).map_err(|fault| fault.kind), Err(FaultKind::FormName));
+        // A name that is too long ends with the byte that is too many, whatever follows and however it is cut.
+        for rest in ["n", "n=1", ";", "%zz", "%C3%A4"] {
+            let body = format!("a=1&{}{rest}", "n".repeat(100));
+            for step in [1, 3, 7, 1000] {
+                let fault = Fault { kind: FaultKind::FormName, offset: 104 };
+                assert_eq!(read(body.as_bytes(), step), Err(fault), "{body} in pieces of {step}");
+            }
+        }
+        assert!(read(format!("{}=1", "n".repeat(100)).as_bytes(), 1000).is_ok());
     }
 
     proptest! {
