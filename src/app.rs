@@ -16,7 +16,7 @@ use crate::ids::{Direction, UpstreamId};
 use crate::keys::{self, KeyRing};
 use crate::ledger::{self, Ledger};
 use crate::proxy::tag::Tagger;
-use crate::proxy::upstream::{self, Upstream};
+use crate::proxy::upstream::Upstream;
 use crate::proxy::{Door, Proxy};
 use crate::registry::set::PolicySet;
 use crate::registry::watch::{self, Watch};
@@ -177,18 +177,18 @@ impl App {
         policies.and(certificates).and(self.renew_upstreams())
     }
 
-    /// Reads authorities and client certificates towards the upstreams again: new exchanges use the new ones, over new
-    /// connections.
+    /// Reads authorities and client certificates towards the upstreams again: where they have changed, new exchanges use the new ones,
+    /// over new connections.
     fn renew_upstreams(&self) -> Result<(), Error> {
         let mut new = BTreeMap::new();
         let mut wrong = Ok(());
-        let secure = |settings: &upstream::Settings| settings.url.scheme_str() == Some("https");
-        for (name, settings) in self.settings.upstreams.iter().filter(|(_, settings)| secure(settings)) {
-            match Upstream::new(settings.clone(), self.metrics.upstream(name)) {
-                Ok(upstream) => drop(new.insert(name.clone(), Arc::new(upstream))),
+        for (name, upstream) in self.proxy.upstreams() {
+            match upstream.renewed() {
+                Ok(None) => {}
+                Ok(Some(upstream)) => drop(new.insert(name, Arc::new(upstream))),
                 Err(message) => {
                     tracing::error!(target: "tidegate", upstream = %name, cause = message, "certificates not reloaded: the old ones stay");
-                    wrong = wrong.and(Err(Error::Upstream { name: name.clone(), message }));
+                    wrong = wrong.and(Err(Error::Upstream { name, message }));
                 }
             }
         }

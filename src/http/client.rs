@@ -75,7 +75,7 @@ impl Client {
         connector.set_connect_timeout(Some(settings.connect));
         let secure = settings.url.scheme_str() == Some("https");
         let tls = if secure {
-            trust::client_config(settings.ca.as_deref(), None)?
+            trust::client_config(settings.ca.as_deref(), None)?.0
         } else {
             trust::client_config_without_authorities()?
         };

@@ -13,6 +13,7 @@ use rustls::server::danger::ClientCertVerifier;
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, UnixTime};
+use sha2::{Digest, Sha256};
 use x509_parser::extensions::GeneralName;
 
 use crate::clock::Time;
@@ -171,9 +172,15 @@ pub fn check_authorities(path: &Path) -> Result<(), String> {
     roots(pem::certificates(path)?).map(drop).map_err(|error| format!("`{}`: {error}", path.display()))
 }
 
+/// A digest of the authorities that a client believes and of the certificates that it shows (a key goes with its certificate).
+pub type Fingerprint = [u8; 32];
+
 /// TLS towards an upstream: 1.2 and 1.3, its certificate verified against `ca` or the system's roots, showing the certificate
 /// and key `identity`. There is no way to leave the verification out. The caller sets `alpn_protocols`.
-pub fn client_config(ca: Option<&Path>, identity: Option<(&Path, &Path)>) -> Result<ClientConfig, String> {
+pub fn client_config(
+    ca: Option<&Path>,
+    identity: Option<(&Path, &Path)>,
+) -> Result<(ClientConfig, Fingerprint), String> {
     let roots = match ca {
         Some(path) => roots(pem::certificates(path)?).map_err(|error| format!("`{}`: {error}", path.display()))?,
         None => {
@@ -187,17 +194,35 @@ pub fn client_config(ca: Option<&Path>, identity: Option<(&Path, &Path)>) -> Res
             roots
         }
     };
+    let certified = identity.map(|(certificate, key)| certified(certificate, key)).transpose()?;
+    let fingerprint = fingerprint(&roots, certified.as_ref());
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?
         .with_root_certificates(roots);
-    match identity {
-        None => Ok(builder.with_no_client_auth()),
-        Some((certificate, key)) => {
-            let certified = Arc::new(certified(certificate, key)?);
-            Ok(builder.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(certified))))
+    let config = match certified {
+        None => builder.with_no_client_auth(),
+        Some(certified) => {
+            builder.with_client_cert_resolver(Arc::new(rustls::sign::SingleCertAndKey::from(Arc::new(certified))))
         }
+    };
+    Ok((config, fingerprint))
+}
+
+fn fingerprint(roots: &RootCertStore, shown: Option<&CertifiedKey>) -> Fingerprint {
+    let (mut all, mut digest) = (Vec::new(), Sha256::new());
+    for root in &roots.roots {
+        let constraints = root.name_constraints.as_ref().map(|constraints| constraints.as_ref()).unwrap_or_default();
+        all.push([root.subject.as_ref(), root.subject_public_key_info.as_ref(), constraints]);
     }
+    // A system's folder has no order.
+    all.sort_unstable();
+    let shown = shown.iter().flat_map(|shown| &shown.cert).map(|certificate| certificate.as_ref());
+    for field in all.into_iter().flatten().chain([&[][..]]).chain(shown) {
+        digest.update((field.len() as u64).to_le_bytes());
+        digest.update(field);
+    }
+    digest.finalize().into()
 }
 
 /// Where no TLS is spoken, and a connector wants its settings all the same: it believes nobody, so that none comes about.

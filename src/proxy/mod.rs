@@ -139,6 +139,12 @@ impl Proxy {
         set
     }
 
+    /// The upstreams in force.
+    #[must_use]
+    pub fn upstreams(&self) -> BTreeMap<UpstreamId, Arc<Upstream>> {
+        self.upstreams.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// From now on every new exchange is refused; open ones go on.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);

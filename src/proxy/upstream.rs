@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::http::body::{Hold, Outgoing};
-use crate::http::trust;
+use crate::http::trust::{self, Fingerprint};
 use crate::secret::Secret;
 use crate::telemetry::meters::UpstreamMetrics;
 use crate::verdict::Refusal;
@@ -63,6 +63,8 @@ pub struct Upstream {
     prefix: String,
     headers: Vec<(HeaderName, HeaderValue)>,
     client: Connections,
+    /// Of what TLS believes and shows.
+    fingerprint: Option<Fingerprint>,
     /// What plain HTTP/1.1 says in `Host`.
     host: HeaderValue,
     places: Arc<Semaphore>,
@@ -115,9 +117,11 @@ impl Upstream {
             .http1_max_buf_size(HEAD_BYTES_MAX)
             .http2_max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
             .http2_adaptive_window(true);
+        let mut fingerprint = None;
         let client = if scheme == Scheme::HTTPS {
             let identity = settings.client_certificate.as_ref().map(|(chain, key)| (chain.as_path(), key.as_path()));
-            let tls = trust::client_config(settings.ca.as_deref(), identity)?;
+            let (tls, read) = trust::client_config(settings.ca.as_deref(), identity)?;
+            fingerprint = Some(read);
             let secure = HttpsConnectorBuilder::new().with_tls_config(tls).https_only();
             Connections::Secure(builder.build(secure.enable_http1().enable_http2().wrap_connector(connector)))
         } else if settings.http2 {
@@ -136,7 +140,19 @@ impl Upstream {
         };
         let host = HeaderValue::from_str(&host).map_err(|error| error.to_string())?;
         let places = Arc::new(Semaphore::new(settings.connections.clamp(1, Semaphore::MAX_PERMITS)));
-        Ok(Self { settings, scheme, authority, prefix, headers, client, host, places, metrics })
+        Ok(Self { settings, scheme, authority, prefix, headers, client, fingerprint, host, places, metrics })
+    }
+
+    /// Reads its certificates again. `None`: they are what they were, and so are its connections.
+    ///
+    /// # Errors
+    /// As [`Upstream::new`].
+    pub fn renewed(&self) -> Result<Option<Self>, String> {
+        if self.fingerprint.is_none() {
+            return Ok(None);
+        }
+        let new = Self::new(self.settings.clone(), Arc::clone(&self.metrics))?;
+        Ok(Some(new).filter(|new| new.fingerprint != self.fingerprint))
     }
 
     /// Longest wait for the next bytes of a body.
@@ -257,5 +273,50 @@ async fn by_client(
 impl std::fmt::Debug for Upstream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Upstream").field("authority", &self.authority.as_str()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::testing;
+    use crate::ids::UpstreamId;
+    use crate::telemetry::Metrics;
+
+    #[test]
+    fn connections_are_kept_as_long_as_certificates_are_the_same() {
+        let folder = tempfile::tempdir().unwrap();
+        let (ca, certificate, key) =
+            (folder.path().join("ca.pem"), folder.path().join("ours.pem"), folder.path().join("ours.key"));
+        let ours = testing::authority("ours");
+        std::fs::write(&ca, ours.pem()).unwrap();
+        ours.write(folder.path(), "ours", &ours.issue(&["tidegate"]));
+        let second = Duration::from_secs(1);
+        let settings = Settings {
+            url: "https://localhost:1/".parse().unwrap(),
+            ca: Some(ca.clone()),
+            client_certificate: Some((certificate, key)),
+            headers: Vec::new(),
+            connections: 1,
+            http2: false,
+            connect: second,
+            response: second,
+            idle: second,
+            keep_alive: second,
+        };
+        let metrics = Metrics::new().upstream(&UpstreamId::parse("a").unwrap());
+        let upstream = Upstream::new(settings.clone(), Arc::clone(&metrics)).unwrap();
+        assert!(upstream.renewed().unwrap().is_none());
+        std::fs::write(&ca, format!("{}{}", ours.pem(), testing::authority("theirs").pem())).unwrap();
+        let renewed = upstream.renewed().unwrap().expect("one authority more");
+        assert!(renewed.renewed().unwrap().is_none());
+        ours.write(folder.path(), "ours", &ours.issue(&["tidegate"]));
+        let renewed = renewed.renewed().unwrap().expect("another certificate");
+        assert!(renewed.renewed().unwrap().is_none());
+        std::fs::write(&ca, "nonsense").unwrap();
+        assert!(renewed.renewed().is_err());
+        let plain =
+            Upstream::new(Settings { url: "http://localhost:1/".parse().unwrap(), ..settings }, metrics).unwrap();
+        assert!(plain.renewed().unwrap().is_none(), "there is nothing to read");
     }
 }

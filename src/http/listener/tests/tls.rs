@@ -45,7 +45,7 @@ impl Certificates {
         let folder = self.folder.path();
         let shown = shown.map(|a| a.write(folder, "client", &a.issue(&["api.northwind.example"])));
         let identity = shown.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
-        let mut config = trust::client_config(Some(&folder.join("ours-ca.pem")), identity).unwrap();
+        let (mut config, _) = trust::client_config(Some(&folder.join("ours-ca.pem")), identity).unwrap();
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         TlsConnector::from(Arc::new(config))
     }
