@@ -5,7 +5,9 @@
 //! `UpstreamMalformed` or `Overloaded`. Start at [`Upstream::send`].
 
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use ::http::uri::{Authority, PathAndQuery, Scheme};
@@ -13,10 +15,11 @@ use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, Uri,
 use hyper::client::conn::http1;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::{HttpConnector, capture_connection};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout, timeout_at};
+use tower_service::Service;
 
 use crate::http::body::{Hold, Outgoing};
 use crate::http::trust::{self, Fingerprint};
@@ -75,7 +78,7 @@ pub struct Upstream {
 enum Connections {
     Plain(Arc<Pool>),
     Plain2(Client<HttpConnector, Outgoing>),
-    Secure(Client<HttpsConnector<HttpConnector>, Outgoing>),
+    Secure(Client<Within<HttpsConnector<HttpConnector>>, Outgoing>),
 }
 
 /// Whether nothing of a request can have been sent that came to this: there was no connection.
@@ -123,7 +126,8 @@ impl Upstream {
             let (tls, read) = trust::client_config(settings.ca.as_deref(), identity)?;
             fingerprint = Some(read);
             let secure = HttpsConnectorBuilder::new().with_tls_config(tls).https_only();
-            Connections::Secure(builder.build(secure.enable_http1().enable_http2().wrap_connector(connector)))
+            let inner = secure.enable_http1().enable_http2().wrap_connector(connector);
+            Connections::Secure(builder.build(Within { inner, limit: settings.connect }))
         } else if settings.http2 {
             Connections::Plain2(builder.http2_only(true).build(connector))
         } else {
@@ -239,20 +243,54 @@ impl Upstream {
     }
 }
 
+/// A connector that has so long for a whole connection: its own limit ends with the TCP handshake, before that of TLS.
+#[derive(Clone)]
+struct Within<C> {
+    inner: C,
+    limit: Duration,
+}
+
+type Foreign = Box<dyn std::error::Error + Send + Sync>;
+
+impl<C> Service<Uri> for Within<C>
+where
+    C: Service<Uri, Error = Foreign>,
+    C::Future: Send + 'static,
+{
+    type Response = C::Response;
+    type Error = Foreign;
+    type Future = Pin<Box<dyn Future<Output = Result<C::Response, Foreign>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Foreign>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, origin: Uri) -> Self::Future {
+        let connecting = timeout(self.limit, self.inner.call(origin));
+        Box::pin(async move { connecting.await.unwrap_or_else(|late| Err(late.into())) })
+    }
+}
+
 /// By hyper-util's client, whose connections have tasks of their own.
 async fn by_client(
     client: &Connections,
-    request: Request<Outgoing>,
+    mut request: Request<Outgoing>,
     deadline: Option<Instant>,
     places: Places,
 ) -> Result<Response<Answer>, Failure> {
+    let connected = capture_connection(&mut request);
     let answering = match client {
         Connections::Plain2(client) => client.request(request),
         Connections::Secure(client) => client.request(request),
         Connections::Plain(_) => return Err(Failure::Broken),
     };
     let answer = match deadline {
-        Some(deadline) => timeout_at(deadline, answering).await.map_err(|_| Failure::Slow)?,
+        Some(deadline) => match timeout_at(deadline, answering).await {
+            Ok(answer) => answer,
+            // Whatever ran out of time: nothing was sent.
+            Err(_) if connected.connection_metadata().is_none() => return Err(Failure::Unreachable),
+            Err(_) => return Err(Failure::Slow),
+        },
         None => answering.await,
     };
     match answer {
@@ -283,6 +321,46 @@ mod tests {
     use crate::ids::UpstreamId;
     use crate::telemetry::Metrics;
 
+    fn settings(url: &str) -> Settings {
+        let second = Duration::from_secs(1);
+        Settings {
+            url: url.parse().unwrap(),
+            ca: None,
+            client_certificate: None,
+            headers: Vec::new(),
+            connections: 1,
+            http2: false,
+            connect: second,
+            response: second,
+            idle: second,
+            keep_alive: second,
+        }
+    }
+
+    fn metrics() -> Arc<UpstreamMetrics> {
+        Metrics::new().upstream(&UpstreamId::parse("a").unwrap())
+    }
+
+    #[tokio::test]
+    async fn whoever_never_ends_the_tls_handshake_was_sent_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let ca = folder.path().join("ca.pem");
+        std::fs::write(&ca, testing::authority("ours").pem()).unwrap();
+        // It takes connections, and says nothing.
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("https://{}/", listener.local_addr().unwrap());
+        let (short, long) = (Duration::from_millis(50), Duration::from_secs(60));
+        for (connect, response) in [(short, Some(long)), (long, Some(short)), (short, None)] {
+            let settings = Settings { connect, ca: Some(ca.clone()), ..settings(&url) };
+            let upstream = Upstream::new(settings, metrics()).unwrap();
+            let body = Outgoing::full("1".into());
+            let sent = upstream.send(Method::POST, "/", HeaderMap::new(), body, (response, None)).await;
+            let refusal = sent.map(drop).unwrap_err();
+            assert_eq!(refusal, Refusal::UpstreamUnreachable);
+            assert!(unsent(&refusal));
+        }
+    }
+
     #[test]
     fn connections_are_kept_as_long_as_certificates_are_the_same() {
         let folder = tempfile::tempdir().unwrap();
@@ -291,20 +369,9 @@ mod tests {
         let ours = testing::authority("ours");
         std::fs::write(&ca, ours.pem()).unwrap();
         ours.write(folder.path(), "ours", &ours.issue(&["tidegate"]));
-        let second = Duration::from_secs(1);
-        let settings = Settings {
-            url: "https://localhost:1/".parse().unwrap(),
-            ca: Some(ca.clone()),
-            client_certificate: Some((certificate, key)),
-            headers: Vec::new(),
-            connections: 1,
-            http2: false,
-            connect: second,
-            response: second,
-            idle: second,
-            keep_alive: second,
-        };
-        let metrics = Metrics::new().upstream(&UpstreamId::parse("a").unwrap());
+        let client_certificate = Some((certificate, key));
+        let settings = Settings { ca: Some(ca.clone()), client_certificate, ..settings("https://localhost:1/") };
+        let metrics = metrics();
         let upstream = Upstream::new(settings.clone(), Arc::clone(&metrics)).unwrap();
         assert!(upstream.renewed().unwrap().is_none());
         std::fs::write(&ca, format!("{}{}", ours.pem(), testing::authority("theirs").pem())).unwrap();
