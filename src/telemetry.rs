@@ -20,8 +20,9 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::clock::Time;
 use crate::ids::{Direction, PartnerId, RuleId, UpstreamId};
 use meters::{
-    BodyLabels, DURATION_BUCKETS, ExchangeLabels, LedgerMetrics, LegMetrics, LimitLabels, ListenerMetrics, NameLabel,
-    ReasonLabels, ReloadLabels, RouteLabels, RouteMetrics, RuleLabels, UpstreamMetrics, histogram,
+    BodyLabels, DURATION_BUCKETS, ExchangeLabels, ForeignLabels, LedgerMetrics, LegMetrics, LimitLabels,
+    ListenerMetrics, NameLabel, ReasonLabels, ReloadLabels, RouteLabels, RouteMetrics, RuleLabels, UpstreamMetrics,
+    histogram,
 };
 use readiness::Readiness;
 
@@ -60,6 +61,7 @@ struct Families {
     bytes: Family<BodyLabels, Counter>,
     rules: Family<RuleLabels, Counter>,
     limits: Family<LimitLabels, Counter>,
+    foreign: Family<ForeignLabels, Counter>,
     upstream_duration: Durations<NameLabel>,
     upstream_failures: Family<ReasonLabels, Counter>,
     connections: Family<NameLabel, Gauge>,
@@ -87,6 +89,7 @@ impl Metrics {
             bytes: Family::default(),
             rules: Family::default(),
             limits: Family::default(),
+            foreign: Family::default(),
             upstream_duration: Family::new_with_constructor(durations),
             upstream_failures: Family::default(),
             connections: Family::default(),
@@ -118,7 +121,7 @@ impl Metrics {
             direction: direction.as_str(),
         };
         let duration = self.0.duration.get_or_create_owned(&labels);
-        Arc::new(RouteMetrics::new(labels, &self.0.exchanges, duration, &self.0.limits))
+        Arc::new(RouteMetrics::new(labels, &self.0.exchanges, duration, &self.0.limits, &self.0.foreign))
     }
 
     /// The handle of one leg of a route: `leg` is `request`, `response` or `error`; `rules` are its rules, each with the word
@@ -262,6 +265,7 @@ impl Families {
         r.register_with_unit("body", help, Unit::Bytes, self.bytes.clone());
         r.register("rule_decisions", "Places at which a rule decided", self.rules.clone());
         r.register("limits_exceeded", "Exchanges over a partner's rate or concurrency", self.limits.clone());
+        r.register("foreign_tokens", "Tokens that are not turned back where they came up", self.foreign.clone());
         let help = "From a request's head to the head of the upstream's response";
         r.register_with_unit("upstream_response", help, Unit::Seconds, self.upstream_duration.clone());
         r.register("upstream_failures", "Requests that an upstream did not answer", self.upstream_failures.clone());

@@ -308,7 +308,13 @@ impl Transformer {
                 };
                 if sealed.is_ok() { Applied::Text } else { Applied::Refuse { foreign: false } }
             }
-            Self::Reveal(opener, plain) => reveal(opener, *plain, input, spelt, out),
+            Self::Reveal(opener, plain) => {
+                let applied = reveal(opener, *plain, input, spelt, out);
+                if matches!(applied, Applied::PassForeign | Applied::Refuse { foreign: true }) {
+                    hand.strays.note(opener, spelt);
+                }
+                applied
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use crate::clock::Time;
 use crate::policy;
 use crate::policy::compile::Asker;
 use crate::policy::route::{QueryPair, Template, TemplateSegment, encode_query, encode_segment};
+use crate::vault::strays::Strays;
 use crate::verdict::Refusal;
 
 use super::beside::Pick;
@@ -245,6 +246,12 @@ impl<'a> HeadCrossing<'a> {
     #[must_use]
     pub fn foreign(&self) -> u64 {
         self.released.foreign + self.hand.foreign
+    }
+
+    /// Of those, some to ask whose they are.
+    #[must_use]
+    pub fn strays(&self) -> &Strays {
+        &self.hand.strays
     }
 
     /// Everything has been looked at.

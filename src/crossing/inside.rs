@@ -13,6 +13,7 @@ use crate::json::window::{Budget, Rewriter};
 use crate::policy::compile::Asker;
 use crate::policy::inside::coding::Coding;
 use crate::policy::inside::{self, Fault};
+use crate::vault::strays::Strays;
 use crate::verdict::Refusal;
 
 use super::bind::{BoundLeg, Transformer};
@@ -39,6 +40,8 @@ pub(super) struct Hand {
     pub(super) tally: Tally,
     pub(super) unfit: u64,
     pub(super) foreign: u64,
+    /// Of those, some to ask whose they are.
+    pub(super) strays: Strays,
     /// Why a string could not be crossed.
     pub(super) cause: Option<Refusal>,
     /// By number of the opening.
@@ -60,7 +63,8 @@ impl Hand {
         let (scratch, tally, inner) = (String::new(), Vec::new(), Vec::new());
         let json::Limits { filter_steps, leaves, growth_bytes: growth, .. } = *limits;
         let full = Budget { filter_steps, leaves, growth };
-        Self { now, scratch, tally, unfit: 0, foreign: 0, cause: None, inner, full, left: full }
+        let strays = Strays::default();
+        Self { now, scratch, tally, unfit: 0, foreign: 0, strays, cause: None, inner, full, left: full }
     }
 
     /// The next document begins. Counts of decisions go on.

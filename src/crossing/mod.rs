@@ -30,6 +30,7 @@ use crate::json::text;
 use crate::json::window::{Judge, Judgement, Kind, Leaf};
 use crate::policy::compile::Asker;
 use crate::policy::rule::BodyKind;
+use crate::vault::strays::Strays;
 use crate::verdict::Refusal;
 use bind::{Applied, BoundLeg, Input, Must, Transformer, Wanted};
 use document::Document;
@@ -243,6 +244,12 @@ impl Crossing {
     #[must_use]
     pub fn foreign(&self) -> u64 {
         self.hand.foreign
+    }
+
+    /// Of those, some to ask whose they are.
+    #[must_use]
+    pub fn strays(&self) -> &Strays {
+        &self.hand.strays
     }
 
     /// A refusal spends the crossing, with all that waits in it but whole records.

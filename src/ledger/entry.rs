@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Time;
-use crate::ids::{Direction, ExchangeId, Leg, PartnerId, RuleId};
+use crate::ids::{Direction, DomainId, ExchangeId, Leg, PartnerId, RuleId};
 use crate::verdict::Outcome;
 
 use super::{Durability, Report};
@@ -45,6 +45,45 @@ pub struct Close {
     pub status: u16,
     /// How it ended.
     pub outcome: Outcome,
+}
+
+/// Tokens that one domain issued, and that another domain's partner sent.
+#[derive(Clone, Debug)]
+pub struct Foreign {
+    /// In which exchange.
+    pub exchange: ExchangeId,
+    /// When it began.
+    pub time: Time,
+    /// Who sent them.
+    pub partner: PartnerId,
+    /// The route's pattern, never the path.
+    pub route: Arc<str>,
+    /// Who called.
+    pub direction: Direction,
+    /// The domain that issued them.
+    pub issuer: DomainId,
+    /// How many, at least.
+    pub count: u64,
+}
+
+/// The `foreign` line.
+pub(super) fn foreign_line(out: &mut Vec<u8>, foreign: &Foreign) {
+    begin(out, "foreign");
+    out.extend_from_slice(b",\"exchange\":\"");
+    out.extend_from_slice(&foreign.exchange.to_ascii());
+    out.push(b'"');
+    time_member(out, foreign.time);
+    out.extend_from_slice(b",\"partner\":");
+    string(out, foreign.partner.as_str());
+    out.extend_from_slice(b",\"route\":");
+    string(out, &foreign.route);
+    out.extend_from_slice(b",\"direction\":");
+    string(out, foreign.direction.as_str());
+    out.extend_from_slice(b",\"issuer\":");
+    string(out, foreign.issuer.as_str());
+    out.extend_from_slice(b",\"count\":");
+    number(out, foreign.count);
+    out.extend_from_slice(b"}\n");
 }
 
 /// The `open` line.

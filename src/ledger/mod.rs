@@ -167,6 +167,12 @@ impl Ledger {
         }
     }
 
+    /// Appends a `foreign` entry. Not waited for, and nothing depends on it: while the record cannot be written, the log and
+    /// the metrics alone have it.
+    pub fn foreign(&self, foreign: entry::Foreign) {
+        self.0.queue.note(|out| entry::foreign_line(out, &foreign));
+    }
+
     /// Whether the last write succeeded.
     #[must_use]
     pub fn healthy(&self) -> bool {

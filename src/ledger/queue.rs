@@ -104,6 +104,11 @@ impl Queue {
         told.await.unwrap_or_else(|_| Err(Error::Unwritable("the writer is gone".into())))
     }
 
+    /// Lets `write` put one line into the next batch, and waits for nothing.
+    pub(super) fn note(&self, write: impl FnOnce(&mut Vec<u8>)) {
+        drop(self.put(None, write));
+    }
+
     fn put(
         &self,
         opened: Option<ExchangeId>,

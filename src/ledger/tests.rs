@@ -91,6 +91,31 @@ fn a_receipt_means_that_the_entry_is_in_the_file() {
     assert!(!ledger.healthy());
 }
 
+#[test]
+fn a_foreign_token_has_a_line_that_nobody_waits_for() {
+    let folder = TempDir::new().unwrap();
+    let (ledger, _) = Ledger::start(settings(folder.path()), Clock::manual(NOON)).unwrap();
+    let open = an_open(1);
+    ledger.foreign(entry::Foreign {
+        exchange: open.exchange,
+        time: NOON,
+        partner: open.partner.clone(),
+        route: Arc::clone(&open.route),
+        direction: open.direction,
+        issuer: crate::ids::DomainId::parse("admira").unwrap(),
+        count: 2,
+    });
+    run(ledger.stop());
+    assert_eq!(kinds(folder.path()), ["segment", "start", "foreign", "stop"]);
+    let line = &lines(folder.path())[2];
+    assert_eq!((line["issuer"].as_str(), line["count"].as_u64()), (Some("admira"), Some(2)), "{line}");
+    assert_eq!(line["exchange"], open.exchange.to_string());
+    // A start after it reads over it.
+    let (again, report) = Ledger::start(settings(folder.path()), Clock::manual(NOON)).unwrap();
+    assert_eq!(report, Report::default());
+    run(again.stop());
+}
+
 /// The only segment of a folder.
 fn segment(folder: &Path) -> std::path::PathBuf {
     let mut files: Vec<_> = folder.read_dir().unwrap().map(|file| file.unwrap().path()).collect();

@@ -13,10 +13,11 @@ use crate::crossing::Tally;
 use crate::crossing::head::ReleasedHead;
 use crate::http::body::Hold;
 use crate::ids::{Direction, ExchangeId, Leg};
-use crate::ledger::entry::{Close, Open};
+use crate::ledger::entry::{Close, Foreign, Open};
 use crate::ledger::{Ledger, Receipt};
 use crate::telemetry::InFlight;
 use crate::telemetry::meters::{LegMetrics, RouteMetrics};
+use crate::vault::strays::Strays;
 use crate::verdict::{Outcome, Refusal};
 
 use super::snapshot::{LivePartner, LiveRoute};
@@ -34,6 +35,8 @@ pub struct Facts {
     pub unfit: u64,
     /// Tokens that came up where they are not turned back.
     pub foreign: u64,
+    /// Of those, some to ask whose they are.
+    pub strays: Strays,
     /// Whether the error leg's rules were applied.
     pub error: bool,
 }
@@ -199,7 +202,58 @@ impl Exchange {
             let error = route.error.as_ref().filter(|_| self.response.error);
             count(error.unwrap_or(&route.response), &self.response);
         }
+        self.tell_of_foreign_tokens();
         self.log(outcome, code, elapsed);
+    }
+
+    /// A token that comes up where it is not turned back is worth a line; one that another domain issued is an alarm: what one
+    /// partner was given has reached another. Asked only now, when it holds up nobody and tells nobody by its time.
+    fn tell_of_foreign_tokens(&mut self) {
+        let count = self.request.foreign + self.response.foreign;
+        let (Some(partner), Some(route)) = (&self.partner, &self.route) else { return };
+        if count == 0 {
+            return;
+        }
+        let mut strays = std::mem::take(&mut self.request.strays);
+        strays.add(&self.response.strays);
+        let (issuers, mut unknown) = (strays.issuers(), count);
+        let (id, pattern, own) = (&partner.partner.id, &route.route.pattern, &partner.partner.domain);
+        for (issuer, count) in &issuers {
+            route.metrics.foreign(Some(issuer), *count);
+            unknown = unknown.saturating_sub(*count);
+            if issuer == own {
+                continue;
+            }
+            tracing::error!(
+                target: "tidegate",
+                exchange = %self.id,
+                partner = id.as_str(),
+                route = &**pattern,
+                issuer = issuer.as_str(),
+                count,
+                "tokens of another domain came from this partner: what another was given has travelled"
+            );
+            self.ledger.foreign(Foreign {
+                exchange: self.id,
+                time: self.now,
+                partner: id.clone(),
+                route: Arc::clone(pattern),
+                direction: self.direction,
+                issuer: issuer.clone(),
+                count: *count,
+            });
+        }
+        if unknown > 0 {
+            route.metrics.foreign(None, unknown);
+        }
+        tracing::warn!(
+            target: "tidegate",
+            exchange = %self.id,
+            partner = id.as_str(),
+            route = &**pattern,
+            count,
+            "foreign tokens came up"
+        );
     }
 
     /// The record and the metrics tell of what went well; the log tells of it only to those who ask for `debug`.
@@ -223,18 +277,6 @@ impl Exchange {
                     $message
                 )
             };
-        }
-        let foreign = self.request.foreign + self.response.foreign;
-        if foreign > 0 {
-            // A token of ours that comes back from where it was not sent: the data has travelled.
-            tracing::warn!(
-                target: "tidegate",
-                exchange = %self.id,
-                partner = self.partner.as_ref().map(|partner| partner.partner.id.as_str()),
-                route = self.route.as_ref().map(|route| &*route.route.pattern),
-                count = foreign,
-                "foreign tokens came up"
-            );
         }
         match (outcome, self.status) {
             (Outcome::Delivered, 400..) if code.is_some() => {

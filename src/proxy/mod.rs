@@ -487,6 +487,7 @@ fn finish_head(
     facts: &mut Facts,
 ) -> Result<ReleasedHead, Refusal> {
     let foreign = crossing.foreign();
+    facts.strays.add(crossing.strays());
     crossed.and_then(|()| crossing.finish()).inspect_err(|_| facts.foreign += foreign)
 }
 

@@ -221,6 +221,7 @@ impl Passage {
         (facts.bytes_in, facts.bytes_out) = (self.crossing.bytes_in(), self.crossing.bytes_out());
         facts.unfit += self.crossing.unfit();
         facts.foreign += self.crossing.foreign();
+        facts.strays.add(self.crossing.strays());
         let tally = self.crossing.tally();
         if facts.tally.is_empty() {
             facts.tally = tally;

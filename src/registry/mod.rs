@@ -391,6 +391,7 @@ fn bind(compiled: CompiledPolicy, settings: &Settings, files: &Files, vault: &Va
     let expires = policy.agreement.expires.map(|date| set::end_of_day(date).unwrap_or(Time(0)));
     Ok(Partner {
         id: policy.partner.id,
+        domain: policy.partner.domain,
         digest: policy.digest,
         expires,
         suspended: policy.agreement.suspended || ended,

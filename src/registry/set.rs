@@ -12,7 +12,7 @@ use crate::clock::Time;
 use crate::crossing::bind::BoundLeg;
 use crate::crossing::head::PathTemplate;
 use crate::http::trust::{Identity, Trust};
-use crate::ids::{Direction, PartnerId, UpstreamId};
+use crate::ids::{Direction, DomainId, PartnerId, UpstreamId};
 use crate::policy::route::Router;
 use crate::policy::rule::{self, CredentialKind};
 
@@ -34,6 +34,8 @@ pub struct PolicySet {
 pub struct Partner {
     /// Identity in records, metrics, settings.
     pub id: PartnerId,
+    /// The domain of its tokens.
+    pub domain: DomainId,
     /// The policy file's digest, hex: what the record calls the policy.
     pub digest: Arc<str>,
     /// From then on nothing is shared.

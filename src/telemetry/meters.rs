@@ -11,7 +11,7 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 
-use crate::ids::RuleId;
+use crate::ids::{DomainId, RuleId};
 use crate::verdict::Outcome;
 
 use super::UNKNOWN;
@@ -41,6 +41,12 @@ pub(super) struct ExchangeLabels {
     direction: &'static str,
     outcome: &'static str,
     code: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ForeignLabels {
+    partner: Arc<str>,
+    issuer: Arc<str>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -90,6 +96,7 @@ pub struct RouteMetrics {
     delivered: Counter,
     duration: Histogram,
     limits: Family<LimitLabels, Counter>,
+    foreign: Family<ForeignLabels, Counter>,
 }
 
 impl RouteMetrics {
@@ -98,9 +105,24 @@ impl RouteMetrics {
         exchanges: &Family<ExchangeLabels, Counter>,
         duration: Histogram,
         limits: &Family<LimitLabels, Counter>,
+        foreign: &Family<ForeignLabels, Counter>,
     ) -> Self {
         let delivered = exchanges.get_or_create_owned(&ending(&labels, Outcome::Delivered, UNKNOWN));
-        Self { labels, exchanges: exchanges.clone(), delivered, duration, limits: limits.clone() }
+        Self {
+            labels,
+            exchanges: exchanges.clone(),
+            delivered,
+            duration,
+            limits: limits.clone(),
+            foreign: foreign.clone(),
+        }
+    }
+
+    /// Tokens came up that are not turned back there. `issuer`: the domain that issued them, where that is proven.
+    pub fn foreign(&self, issuer: Option<&DomainId>, count: u64) {
+        let issuer = issuer.map_or(UNKNOWN, DomainId::as_str).into();
+        let labels = ForeignLabels { partner: Arc::clone(&self.labels.partner), issuer };
+        self.foreign.get_or_create(&labels).inc_by(count);
     }
 
     /// An exchange ended: how, with which code of a refusal (`None`: none), after how long.

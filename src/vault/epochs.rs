@@ -9,9 +9,10 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::ids::DomainId;
-use crate::keys::{self, Epoch, Epochs, KeyRing};
+use crate::keys::{Epoch, Epochs, KeyRing};
 
 use super::sealed;
+use super::strays::Directory;
 use super::token::{self, Opened, Sealed};
 
 /// Sealed tokens of all living epochs.
@@ -23,6 +24,8 @@ pub(super) struct Family {
     known: Members,
     /// Those that came up since; empty but for the moments between a rotation and the reload that follows it.
     later: ArcSwap<Members>,
+    /// Where all others are found.
+    directory: Arc<Directory>,
 }
 
 /// The newest first; empty in `later` alone.
@@ -30,14 +33,40 @@ pub(super) struct Family {
 struct Members(Vec<(Epoch, Sealed)>);
 
 impl Family {
-    pub(super) fn new(keys: &Arc<KeyRing>, domain: &DomainId, category: &str) -> Result<Self, keys::Error> {
-        Ok(Self {
-            known: Members::new(&keys.epochs(domain)?, category, None),
+    pub(super) fn new(
+        keys: &Arc<KeyRing>,
+        domain: &DomainId,
+        category: &str,
+        epochs: &Epochs,
+        directory: &Arc<Directory>,
+    ) -> Self {
+        Self {
+            known: Members::new(epochs, category, None),
             keys: Arc::clone(keys),
             domain: domain.clone(),
             category: category.to_owned(),
             later: ArcSwap::default(),
-        })
+            directory: Arc::clone(directory),
+        }
+    }
+
+    /// Whether it is the one of this domain and category, with just these epochs.
+    pub(super) fn is_of(&self, domain: &DomainId, category: &str, epochs: &Epochs) -> bool {
+        let numbers = epochs.iter().map(|secret| secret.epoch());
+        self.domain == *domain && self.category == category && self.known.0.iter().map(|(epoch, _)| *epoch).eq(numbers)
+    }
+
+    pub(super) fn domain(&self) -> &DomainId {
+        &self.domain
+    }
+
+    pub(super) fn directory(&self) -> &Directory {
+        &self.directory
+    }
+
+    /// As [`Self::owns`], of the epochs that were known when the policy was loaded; reads nothing.
+    pub(super) fn issued(&self, text: &str) -> bool {
+        token::looks_sealed(text) && self.known.pick(text).0.is_some_and(|sealed| sealed.owns(text))
     }
 
     /// What issues.

@@ -10,6 +10,7 @@ mod epochs;
 mod number;
 pub mod seal;
 pub mod store;
+pub mod strays;
 pub mod token;
 
 use std::fmt;
@@ -23,6 +24,7 @@ use seal::digits::{DIGITS_MAX, Digits};
 use seal::jwe::{PublicKey, Unsealed};
 use seal::pseudonym::KeyedHash;
 use seal::siv::Siv;
+use strays::Directory;
 use token::{Issued, KEY_ID_LEN, Opened, Sealed, Value};
 
 /// The category of a value whose rule names none.
@@ -32,6 +34,7 @@ const UNNAMED: &str = "unnamed";
 #[derive(Clone, Debug)]
 pub struct Vault {
     keys: Arc<KeyRing>,
+    families: Arc<Directory>,
 }
 
 /// Issues sealed tokens of one (domain, category, shape). Cheap to clone; `&self` from any thread.
@@ -40,14 +43,14 @@ pub struct Sealer(Arc<Issue>);
 
 /// How a sealer issues.
 enum Issue {
-    Opaque(Family),
-    Mail(Family),
+    Opaque(Arc<Family>),
+    Mail(Arc<Family>),
     Digits(Box<Digits>),
 }
 
 /// Turns tokens of one (domain, category) back.
 #[derive(Clone)]
-pub struct Opener(Arc<(Family, Option<Digits>)>);
+pub struct Opener(Arc<(Arc<Family>, Option<Digits>)>);
 
 /// Keyed hashes of one (domain, category).
 #[derive(Clone)]
@@ -61,7 +64,7 @@ impl Vault {
     /// Over these keys.
     #[must_use]
     pub fn new(keys: Arc<KeyRing>) -> Self {
-        Self { keys }
+        Self { keys, families: Arc::default() }
     }
 
     /// For `tokenize`. `category` None: the category `unnamed`. Blocks where the domain is new or not yet read. Issues under the
@@ -71,7 +74,7 @@ impl Vault {
     /// See [`KeyRing::domain`].
     pub fn sealer(&self, domain: &DomainId, category: Option<&Category>, shape: Shape) -> Result<Sealer, keys::Error> {
         let category = name(category);
-        let family = || Family::new(&self.keys, domain, category);
+        let family = || self.families.family(&self.keys, domain, category);
         Ok(Sealer(Arc::new(match shape {
             Shape::Opaque => Issue::Opaque(family()?),
             Shape::Email => Issue::Mail(family()?),
@@ -87,7 +90,7 @@ impl Vault {
     pub fn opener(&self, domain: &DomainId, category: &Category, shape: Option<Shape>) -> Result<Opener, keys::Error> {
         let category = name(Some(category));
         let digits = (shape == Some(Shape::Digits)).then(|| self.digits(domain, category)).transpose()?;
-        Ok(Opener(Arc::new((Family::new(&self.keys, domain, category)?, digits))))
+        Ok(Opener(Arc::new((self.families.family(&self.keys, domain, category)?, digits))))
     }
 
     /// Of the oldest epoch that lives: digits do not say under which they were issued, so that they keep theirs until it is
@@ -157,6 +160,10 @@ impl Sealer {
 }
 
 impl Opener {
+    fn family(&self) -> &Arc<Family> {
+        &self.0.0
+    }
+
     /// Appends the plain text of the value (unescaped; a number as a JSON number) to `out`; nothing where there is none.
     pub fn open(&self, text: &str, out: &mut Vec<u8>) -> Opened {
         let (family, digits) = &*self.0;

@@ -11,6 +11,7 @@ use crate::keys::{Epoch, KeySource};
 
 mod epochs;
 mod golden;
+mod strays;
 
 struct House {
     vault: Vault,

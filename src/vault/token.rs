@@ -255,7 +255,7 @@ pub(super) fn is_whole(text: &str) -> bool {
 }
 
 /// The key id that a text has, if it is long enough to have one.
-fn key_id_of(text: &str) -> Option<[u8; KEY_ID_LEN]> {
+pub(super) fn key_id_of(text: &str) -> Option<[u8; KEY_ID_LEN]> {
     let id = text.as_bytes().get(MARK.len()..)?.first_chunk::<KEY_ID_LEN>()?;
     Some(id.map(|symbol| symbol.to_ascii_lowercase()))
 }

@@ -47,6 +47,20 @@ async fn a_token_of_another_partner_is_not_turned_back() {
     let reply = tidegate.partner("admira").post(&own, &body).await;
     assert_eq!(reply.refusal(), (422, "token_not_accepted".to_owned()));
     assert_eq!(upstream.received().len(), before, "nothing may have reached the upstream");
+    // The alarm: log, metric and record name who sent it and who issued it, and not the token.
+    let stolen = |line: &serde_json::Value| line["kind"] == "foreign";
+    assert!(until(async || tidegate.record().iter().filter(|line| stolen(line)).count() == 2).await);
+    let line = tidegate.record().into_iter().find(stolen).unwrap();
+    let text = |member: &str| line[member].as_str().unwrap().to_owned();
+    assert_eq!((text("partner"), text("issuer"), text("exchange")), ("admira".into(), "parcelo".into(), exchange));
+    assert_eq!((text("route"), line["count"].as_u64()), ("POST /v1/orders/{id}/events".into(), Some(1)));
+    let (_, metrics) = tidegate.admin("/metrics").await;
+    assert!(metrics.contains("tidegate_foreign_tokens_total{partner=\"admira\",issuer=\"parcelo\"} 2"), "{metrics}");
+    let logs = tidegate.logs();
+    assert!(logs.contains("tokens of another domain came from this partner"), "{logs}");
+    for said in [&logs, &metrics, &line.to_string()] {
+        assert!(!said.contains("tk1_"), "{said}");
+    }
 }
 
 #[tokio::test]
@@ -57,6 +71,18 @@ async fn a_token_of_another_category_is_not_turned_back() {
     let customer = seen["customer"]["id"].as_str().unwrap();
     let reply = tidegate.partner("parcelo").get(&format!("/v1/orders/{customer}")).await;
     assert_eq!(reply.refusal(), (422, "token_not_accepted".to_owned()));
+    let forged = format!("{}a{}", &customer[..20], &customer[21..]).replacen("tk1_", "TK1_", 1);
+    let reply = tidegate.partner("parcelo").get(&format!("/v1/orders/{forged}")).await;
+    assert_eq!(reply.refusal(), (422, "token_not_accepted".to_owned()));
+    // Counted, and no alarm: it did not leave the partner.
+    let own = "tidegate_foreign_tokens_total{partner=\"parcelo\",issuer=\"parcelo\"} 1";
+    let unproven = "tidegate_foreign_tokens_total{partner=\"parcelo\",issuer=\"-\"} 1";
+    let counted = async || {
+        let (_, metrics) = tidegate.admin("/metrics").await;
+        metrics.contains(own) && metrics.contains(unproven)
+    };
+    assert!(until(counted).await, "{}", tidegate.admin("/metrics").await.1);
+    assert!(tidegate.record().iter().all(|line| line["kind"] != "foreign"));
 }
 
 #[tokio::test]
