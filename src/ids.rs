@@ -149,6 +149,8 @@ pub enum Shape {
     Email,
     /// As many digits (FF1, NIST SP 800-38G): unauthenticated.
     Digits,
+    /// A UUID of version 8: only where it is stored.
+    Uuid,
 }
 
 /// Who calls whom on a route.

@@ -335,11 +335,15 @@ fn placeholder(leg: &CompiledLeg, today: jiff::civil::Date, leaf: &Leaf<'_>, out
     match action {
         Action::Encrypt { .. } => put("<encrypted>", out),
         // Whatever is done to a boolean, it can be guessed: so it goes.
-        Action::Mask(_) | Action::Generalize(_) | Action::Tokenize(_) | Action::Pseudonymize if boolean => {
+        Action::Mask(_) | Action::Generalize(_) | Action::Tokenize(_) | Action::Store(_) | Action::Pseudonymize
+            if boolean =>
+        {
             Judgement::Drop
         }
         Action::Pseudonymize => put("<pseudonym>", out),
-        Action::Tokenize(Shape::Opaque) => put("<token>", out),
+        Action::Store(kept) if kept.shape == Shape::Uuid => put("<token:uuid>", out),
+        Action::Store(kept) if kept.shape == Shape::Email => put("<token:email>", out),
+        Action::Store(_) | Action::Tokenize(Shape::Opaque | Shape::Uuid) => put("<token>", out),
         Action::Tokenize(Shape::Email) => put("<token:email>", out),
         Action::Tokenize(Shape::Digits) => {
             let digits = value.len() >= 6 && value.bytes().all(|byte| byte.is_ascii_digit());

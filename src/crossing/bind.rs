@@ -12,12 +12,17 @@ use crate::ids::{self, DomainId, RuleId, Shape};
 use crate::json::{patch, text};
 use crate::keys;
 use crate::policy::compile::{Asker, CompiledLeg};
-use crate::policy::rule::{Action, Plain};
+use crate::policy::kept;
+use crate::policy::rule::{Action, Leg, Plain};
+use crate::vault::store::Spelling;
+use crate::vault::stored::ask::{Ask, Stored};
+use crate::vault::stored::{Finder, Issuer};
 use crate::vault::token::{Issued, Opened, Value};
 use crate::vault::{Opener, Pseudonymizer, Recipient, Sealer, Vault};
 
 use super::beside::Beside;
 use super::inside::{Hand, Opening};
+use super::later;
 use super::transform::{Generalized, Generalizer, Masker};
 
 /// One leg, ready for traffic.
@@ -35,6 +40,10 @@ pub struct BoundLeg {
     pub beside: Beside,
     /// The rules with `must` and a path: those that a body has to match. Where there is one, the body is atomic as a whole.
     pub musts: Vec<Must>,
+    /// Where tokens are kept, if they are.
+    pub stored: Option<Stored>,
+    /// The rule whose value says whose data a document is, where it has stored tokens.
+    pub subject: Option<usize>,
 }
 
 /// A rule that a body has to match.
@@ -66,6 +75,12 @@ pub enum BindError {
     /// No keys for the partner's domain.
     #[error(transparent)]
     Keys(#[from] keys::Error),
+    /// A rule stores its tokens, and the settings name no place for them.
+    #[error("rule `{rule}`: `store = \"vault\"` needs a place to keep tokens: add `[vault]` to the settings")]
+    NoStore {
+        /// The rule.
+        rule: RuleId,
+    },
     /// The file that `encrypt` names.
     #[error("`{path}`: {message}")]
     Recipient {
@@ -91,6 +106,12 @@ impl BoundLeg {
         Binder { side, domain, vault, read, slots: 0 }.bind(compiled, None)
     }
 
+    /// Whether a body is held until all of it has passed: a rule has to match, or has to say whose data it is.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        !self.musts.is_empty() || self.subject.is_some()
+    }
+
     /// What an asker does.
     pub(super) fn transformer(&self, asker: Asker) -> Option<&Transformer> {
         match asker {
@@ -106,6 +127,12 @@ impl BoundLeg {
             Asker::Reveal(index) => self.compiled.leg.reveals.get(index).map(|reveal| &reveal.id),
         }
     }
+}
+
+/// The rule that sees the value that says whose data this is; `None` where no token of the leg is stored.
+fn subject(leg: &Leg) -> Option<usize> {
+    let stores = leg.deep_rules().iter().any(|deep| matches!(deep.thing.action, Action::Store(_)));
+    kept::sees_subject(leg).filter(|_| stores)
 }
 
 /// Binds a leg, and the rules inside its strings.
@@ -158,6 +185,17 @@ impl Binder<'_> {
                 Action::Mask(mask) => Transformer::Mask(Masker(*mask)),
                 Action::Generalize(to) => Transformer::Generalize(Generalizer(*to)),
                 Action::Tokenize(shape) => Transformer::Tokenize(vault.sealer(domain, category, *shape)?, *shape),
+                Action::Store(kept) => {
+                    if vault.stored().is_none() {
+                        return Err(BindError::NoStore { rule: rule.id.clone() });
+                    }
+                    let spelling = match kept.shape {
+                        Shape::Email => Spelling::Mail,
+                        Shape::Uuid => Spelling::Uuid,
+                        _ => Spelling::Opaque,
+                    };
+                    Transformer::Store(vault.issuer(domain, category, spelling, kept.once)?)
+                }
                 Action::Pseudonymize => Transformer::Pseudonymize(vault.pseudonymizer(domain, category)?),
                 Action::Encrypt { to } => {
                     let wrong = |message| BindError::Recipient { path: to.display().to_string(), message };
@@ -170,10 +208,13 @@ impl Binder<'_> {
         let mut reveals = Vec::with_capacity(compiled.leg.reveals.len());
         for reveal in &compiled.leg.reveals {
             let opener = vault.opener(domain, &reveal.category, reveal.shape)?;
-            reveals.push(Transformer::Reveal(opener, reveal.plain));
+            let finder = vault.finder(domain, &reveal.category)?;
+            reveals.push(Transformer::Reveal { opener, finder, plain: reveal.plain });
         }
         let beside = Beside::new(&compiled);
-        Ok(BoundLeg { musts, compiled, side: self.side, rules, reveals, beside })
+        let stored = vault.stored().cloned();
+        let subject = if slot.is_none() { subject(&compiled.leg) } else { None };
+        Ok(BoundLeg { musts, compiled, side: self.side, rules, reveals, beside, stored, subject })
     }
 }
 
@@ -194,12 +235,21 @@ pub enum Transformer {
     Generalize(Generalizer),
     /// `tokenize`
     Tokenize(Sealer, Shape),
+    /// `tokenize` with a store
+    Store(Issuer),
     /// `pseudonymize`
     Pseudonymize(Pseudonymizer),
     /// `encrypt`
     Encrypt(Recipient),
     /// `reveal`
-    Reveal(Opener, Plain),
+    Reveal {
+        /// For tokens that carry their value.
+        opener: Opener,
+        /// For stored ones, where there is a store.
+        finder: Option<Finder>,
+        /// What any other value gets.
+        plain: Plain,
+    },
 }
 
 /// One value, as a transformer sees it.
@@ -222,6 +272,8 @@ pub(super) enum Applied {
     Number,
     /// The value stays as it is.
     Pass,
+    /// What takes its place is known when the store has been asked.
+    Later,
     /// The value does not fit the action and goes.
     Unfit,
     /// The value goes because the rule says so.
@@ -259,7 +311,7 @@ impl Transformer {
             }
             // Two values only: whatever is done to a boolean, it can be guessed. So it goes, save where it is sealed with
             // randomness (encrypt) or cannot be a token (reveal).
-            Self::Mask(_) | Self::Generalize(_) | Self::Tokenize(..) | Self::Pseudonymize(_)
+            Self::Mask(_) | Self::Generalize(_) | Self::Tokenize(..) | Self::Store(_) | Self::Pseudonymize(_)
                 if matches!(input, Input::Boolean(_)) =>
             {
                 Applied::Unfit
@@ -308,7 +360,11 @@ impl Transformer {
                 };
                 if sealed.is_ok() { Applied::Text } else { Applied::Refuse { foreign: false } }
             }
-            Self::Reveal(opener, plain) => {
+            Self::Store(issuer) => later::issue(issuer, input, hand, out),
+            Self::Reveal { opener, finder, plain } => {
+                if let Some(genuine) = finder.as_ref().and_then(|finder| finder.genuine(spelt)) {
+                    return hand.ask(|| Ask::Find(genuine), *plain, out);
+                }
                 let applied = reveal(opener, *plain, input, spelt, out);
                 if matches!(applied, Applied::PassForeign | Applied::Refuse { foreign: true }) {
                     hand.strays.note(opener, spelt);
@@ -322,7 +378,9 @@ impl Transformer {
 /// A text beside the body; in a body the patches go to the engine as they are.
 fn open(opening: &Opening, input: Input<'_>, hand: &mut Hand, out: &mut Vec<u8>) -> Applied {
     let Input::Text(text, _) = input else { return Applied::Refuse { foreign: false } };
+    let asked = hand.asked();
     match opening.cross(text, hand) {
+        Some(_) if hand.asked() > asked => Applied::Later,
         Some(patches) if patches.is_empty() => Applied::Pass,
         Some(patches) if patch::apply(text.as_bytes(), &patches, out).is_some() => Applied::Text,
         _ => Applied::Refuse { foreign: false },

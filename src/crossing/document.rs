@@ -11,6 +11,7 @@ use crate::policy::compile::Asker;
 use crate::verdict::Refusal;
 
 use super::inside::Hand;
+use super::later::{Dress, Sink};
 use super::{Bench, inside};
 
 /// See the module.
@@ -26,15 +27,17 @@ impl Document {
     }
 
     /// Scans, plans, resolves, splices the next bytes.
-    pub(super) fn feed(&mut self, bytes: &[u8], bench: &mut Bench<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    pub(super) fn feed(&mut self, bytes: &[u8], bench: &mut Bench<'_>, out: &mut Sink) -> Result<(), Refusal> {
         let fed = self.rewriter.feed(bytes, bench);
         self.settle(fed, bench, out)
     }
 
     /// The document ends here.
-    pub(super) fn finish(&mut self, bench: &mut Bench<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    pub(super) fn finish(&mut self, bench: &mut Bench<'_>, out: &mut Sink) -> Result<(), Refusal> {
         let finished = self.rewriter.finish(bench);
-        self.settle(finished, bench, out)
+        self.settle(finished, bench, out)?;
+        bench.hand.document_ended();
+        Ok(())
     }
 
     /// Makes it ready for the next document. Counts go on.
@@ -66,12 +69,17 @@ impl Document {
         self.rewriter.matched()
     }
 
+    /// Writes the window. Edits that wait for the store leave gaps; one that waits for nothing is a mismatch, and a mismatch refuses.
+    fn splice(&mut self, bench: &mut Bench<'_>, out: &mut Sink) -> Result<(), Option<Fault>> {
+        let (mut all, Sink { bytes, gaps }) = (true, out);
+        self.rewriter.splice_around(bytes, |at, raw| all &= bench.hand.leave_gap(at, raw, Dress::Json, gaps));
+        if all { Ok(()) } else { Err(None) }
+    }
+
     /// Splices what was planned, or says why not.
-    fn settle(&mut self, planned: Result<(), Fault>, bench: &mut Bench<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        // Sealed tokens are computed where they are judged, so that no edit is left for later. The stored vault will resolve
-        // its batch here; until then an edit that waits is a mismatch, and a mismatch refuses.
+    fn settle(&mut self, planned: Result<(), Fault>, bench: &mut Bench<'_>, out: &mut Sink) -> Result<(), Refusal> {
         let spliced = match planned {
-            Ok(()) => self.rewriter.splice(std::iter::empty(), out).map_err(|_| None),
+            Ok(()) => self.splice(bench, out),
             Err(fault) => Err(Some(fault)),
         };
         let Err(fault) = spliced else { return Ok(()) };

@@ -17,6 +17,7 @@ use crate::verdict::Refusal;
 
 use super::beside::Pick;
 use super::document::Document;
+use super::later::{Dress, Sink};
 use super::place::{At, Crossed};
 use super::{Bench, Out, malformed};
 
@@ -29,7 +30,7 @@ pub(super) struct Events {
     document: Document,
     /// The data of the current event, and what the rules made of it.
     data: Vec<u8>,
-    made: Vec<u8>,
+    made: Sink,
     /// Something of the last block left.
     left: bool,
 }
@@ -47,7 +48,7 @@ impl Events {
     pub(super) fn new(document: Document, bytes_max: u64) -> Self {
         let bytes_max = usize::try_from(bytes_max).unwrap_or(usize::MAX);
         let frames = frames::events::Events::new(bytes_max);
-        Self { frames, document, data: Vec::new(), made: Vec::new(), left: false }
+        Self { frames, document, data: Vec::new(), made: Sink::default(), left: false }
     }
 
     pub(super) fn document(&self) -> &Document {
@@ -60,12 +61,12 @@ impl Events {
             let step = self.frames.next(&mut input);
             match step.map_err(|fault| malformed(bench.leg.side, fault, self.frames.number()))? {
                 None => return Ok(()),
-                Some(Step::LineFeed) if self.left => out.bytes.push(b'\n'),
+                Some(Step::LineFeed) if self.left => out.sink.push(b'\n'),
                 Some(Step::LineFeed) => {}
                 Some(Step::Block) => {
-                    let start = out.bytes.len();
-                    self.block(bench, &mut out.bytes)?;
-                    self.left = out.bytes.len() > start;
+                    let start = out.sink.len();
+                    self.block(bench, &mut out.sink)?;
+                    self.left = out.sink.len() > start;
                 }
             }
             out.release();
@@ -73,7 +74,7 @@ impl Events {
     }
 
     /// A block that is whole.
-    fn block(&mut self, bench: &mut Bench<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    fn block(&mut self, bench: &mut Bench<'_>, out: &mut Sink) -> Result<(), Refusal> {
         bench.hand.restart();
         let is_event = self.frames.lines().any(|line| !matches!(line.field, Field::Comment | Field::Blank));
         if is_event && !self.is_listed(bench)? {
@@ -85,16 +86,16 @@ impl Events {
             let start = out.len();
             match (line.field, data) {
                 (Field::Blank, _) if is_event && empty => {}
-                (Field::Event | Field::Blank, _) | (Field::Data, Data::Same) => put(&line, line.value, out),
+                (Field::Event | Field::Blank, _) | (Field::Data, Data::Same) => put(&line, line.value, &mut out.bytes),
                 (Field::Data, Data::New) => {
                     if !std::mem::replace(&mut told, true) {
-                        put_data(&line, &self.made, out);
+                        put_data(&line, &mut self.made, out);
                     }
                 }
                 (Field::Retry, _) => {
                     let digits = (1..=8).contains(&line.value.len()) && line.value.bytes().all(|b| b.is_ascii_digit());
                     if digits && line.value.parse::<u32>().is_ok_and(|millis| millis <= RETRY_MAX) {
-                        put(&line, line.value, out);
+                        put(&line, line.value, &mut out.bytes);
                     }
                 }
                 (Field::Id | Field::Comment, _) => self.text(&line, bench, out)?,
@@ -125,7 +126,7 @@ impl Events {
     /// Runs the event's data through the rules.
     fn data(&mut self, bench: &mut Bench<'_>) -> Result<Data, Refusal> {
         self.data.clear();
-        self.made.clear();
+        self.made = Sink::default();
         for (index, line) in self.frames.lines().filter(|line| line.field == Field::Data).enumerate() {
             if index > 0 {
                 self.data.push(b'\n');
@@ -144,7 +145,7 @@ impl Events {
         done.map_err(|refusal| self.located(refusal))?;
         self.document.spend(bench.hand);
         bench.must_match(Some(&self.document))?;
-        Ok(if self.made == self.data { Data::Same } else { Data::New })
+        Ok(if self.made.gaps.is_empty() && self.made.bytes == self.data { Data::Same } else { Data::New })
     }
 
     fn located(&self, refusal: Refusal) -> Refusal {
@@ -164,7 +165,7 @@ impl Events {
     }
 
     /// An id or a comment, by its rule.
-    fn text(&self, line: &Line<'_>, bench: &mut Bench<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    fn text(&self, line: &Line<'_>, bench: &mut Bench<'_>, sink: &mut Sink) -> Result<(), Refusal> {
         let comment = line.field == Field::Comment;
         let pick = bench.leg.beside.event(if comment { "comment" } else { "id" });
         // A receiver ignores an id with a NUL in it.
@@ -172,6 +173,7 @@ impl Events {
             return Ok(());
         }
         let default = bench.leg.compiled.leg.default;
+        let out = &mut sink.bytes;
         let Some(pick) = pick else {
             match default {
                 Otherwise::Keep => put(line, line.value, out),
@@ -195,6 +197,11 @@ impl Events {
                 bench.grow(made.len(), from, at)?;
                 put(line, made, out);
             }
+            Crossed::Later => {
+                begin(line, false, out);
+                bench.leave_gap(line.value.as_bytes(), Dress::Line, sink)?;
+                sink.extend_from_slice(line.end.as_bytes());
+            }
             Crossed::Gone if comment => put(&Line { head: ":", ..*line }, "", out),
             Crossed::Gone => {}
         }
@@ -204,17 +211,36 @@ impl Events {
 
 /// A line with another value.
 fn put(line: &Line<'_>, value: &str, out: &mut Vec<u8>) {
+    begin(line, value.is_empty(), out);
+    for text in [value, line.end] {
+        out.extend_from_slice(text.as_bytes());
+    }
+}
+
+/// A line up to its value.
+fn begin(line: &Line<'_>, empty: bool, out: &mut Vec<u8>) {
     // `id` alone has an empty value; with another one it needs the colon.
-    let colon = if line.head.ends_with([':', ' ']) || value.is_empty() { "" } else { ": " };
-    for text in [line.head, colon, value, line.end] {
+    let colon = if line.head.ends_with([':', ' ']) || empty { "" } else { ": " };
+    for text in [line.head, colon] {
         out.extend_from_slice(text.as_bytes());
     }
 }
 
 /// Data, in as many lines as it has, each spelt as the first one.
-fn put_data(line: &Line<'_>, data: &[u8], out: &mut Vec<u8>) {
-    for value in data.split(|byte| *byte == b'\n') {
-        // A document is UTF-8.
-        put(line, std::str::from_utf8(value).unwrap_or_default(), out);
+fn put_data(line: &Line<'_>, data: &mut Sink, out: &mut Sink) {
+    let mut gaps = data.gaps.drain(..).peekable();
+    let mut copied = 0;
+    for value in data.bytes.split(|byte| *byte == b'\n') {
+        let end = copied + value.len();
+        let has_gap = gaps.peek().is_some_and(|gap| gap.at <= end);
+        begin(line, value.is_empty() && !has_gap, &mut out.bytes);
+        while let Some(gap) = gaps.next_if(|gap| gap.at <= end) {
+            out.extend_from_slice(data.bytes.get(copied..gap.at).unwrap_or_default());
+            copied = gap.at;
+            out.adopt(gap);
+        }
+        out.extend_from_slice(data.bytes.get(copied..end).unwrap_or_default());
+        out.extend_from_slice(line.end.as_bytes());
+        copied = end + 1;
     }
 }

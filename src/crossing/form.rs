@@ -13,6 +13,7 @@ use crate::verdict::Refusal;
 
 use super::beside::Pick;
 use super::bind::{BoundLeg, Wanted};
+use super::later::{Dress, Sink};
 use super::place::{At, Crossed};
 use super::{Bench, Out, malformed};
 
@@ -62,7 +63,7 @@ impl Form {
             let step = self.pairs.next(&mut input);
             let step = step.map_err(|fault| malformed(bench.leg.side, fault, self.number))?;
             let Some(step) = step else { break };
-            self.step(step, bench, &mut out.bytes)?;
+            self.step(step, bench, &mut out.sink)?;
         }
         out.release();
         Ok(())
@@ -72,7 +73,7 @@ impl Form {
         loop {
             let step = self.pairs.finish().map_err(|fault| malformed(bench.leg.side, fault, self.number))?;
             let Some(step) = step else { break };
-            self.step(step, bench, &mut out.bytes)?;
+            self.step(step, bench, &mut out.sink)?;
         }
         bench.must(|must| match must.what {
             Wanted::Rule(rule) => self.seen.contains(&rule),
@@ -83,7 +84,7 @@ impl Form {
         Ok(())
     }
 
-    fn step(&mut self, step: Step, bench: &mut Bench<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    fn step(&mut self, step: Step, bench: &mut Bench<'_>, out: &mut Sink) -> Result<(), Refusal> {
         match (step, self.fate) {
             (Step::Name, _) => self.name(bench, out)?,
             (Step::Value, Fate::Keep) => out.extend_from_slice(self.pairs.raw()),
@@ -103,6 +104,7 @@ impl Form {
                         let from = self.forget_value();
                         self.write(&made, from, bench, out)?;
                     }
+                    Crossed::Later => self.wait(bench, out)?,
                     Crossed::Gone => {}
                 }
             }
@@ -111,7 +113,7 @@ impl Form {
     }
 
     /// A name is whole: what becomes of the pair?
-    fn name(&mut self, bench: &mut Bench<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    fn name(&mut self, bench: &mut Bench<'_>, out: &mut Sink) -> Result<(), Refusal> {
         self.number += 1;
         self.raw.clear();
         self.raw.extend_from_slice(self.pairs.raw());
@@ -144,6 +146,8 @@ impl Form {
                 self.write(&made, 0, bench, out)?;
                 Fate::Drop
             }
+            // It decides without a store, since it decides without the value.
+            Crossed::Later => return Err(bench.failed(None)),
             Crossed::Gone => Fate::Drop,
         };
         Ok(())
@@ -157,17 +161,27 @@ impl Form {
     }
 
     /// Writes the pair with another value, where one of `from` bytes stood.
-    fn write(&mut self, made: &[u8], from: usize, bench: &mut Bench<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    fn write(&mut self, made: &[u8], from: usize, bench: &mut Bench<'_>, out: &mut Sink) -> Result<(), Refusal> {
         self.begin(out);
-        let start = out.len();
+        let start = out.bytes.len();
         out.push(b'=');
         // What rules make is text.
-        encode(std::str::from_utf8(made).unwrap_or_default(), out);
-        bench.grow(out.len() - start, from, self.at())
+        encode(std::str::from_utf8(made).unwrap_or_default(), &mut out.bytes);
+        bench.grow(out.bytes.len() - start, from, self.at())
+    }
+
+    /// Writes the held pair with a gap for its value.
+    fn wait(&mut self, bench: &mut Bench<'_>, out: &mut Sink) -> Result<(), Refusal> {
+        let name = self.raw.iter().position(|byte| *byte == b'=').unwrap_or(self.raw.len());
+        let stood = self.raw.get(name + 1..).unwrap_or_default().to_vec();
+        self.raw.truncate(name);
+        self.begin(out);
+        out.push(b'=');
+        bench.leave_gap(&stood, Dress::Form, out)
     }
 
     /// Writes what is held of a pair, behind a separator.
-    fn begin(&mut self, out: &mut Vec<u8>) {
+    fn begin(&mut self, out: &mut Sink) {
         if std::mem::replace(&mut self.written, true) {
             out.push(b'&');
         }

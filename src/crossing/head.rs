@@ -26,6 +26,7 @@ pub struct ReleasedHead {
     tally: Tally,
     unfit: u64,
     foreign: u64,
+    gone: u64,
 }
 
 impl ReleasedHead {
@@ -53,6 +54,11 @@ impl ReleasedHead {
     #[must_use]
     pub fn foreign(&self) -> u64 {
         self.foreign
+    }
+    /// Stored tokens that came up and were erased or have ended.
+    #[must_use]
+    pub fn gone(&self) -> u64 {
+        self.gone
     }
 }
 
@@ -120,6 +126,8 @@ enum Crossed {
     Same,
     /// What `HeadCrossing::value` holds.
     New,
+    /// What the store says: then everything is crossed once more.
+    Later,
     /// It goes.
     Gone,
 }
@@ -158,6 +166,7 @@ impl<'a> HeadCrossing<'a> {
             let encoded = match self.cross(pick, text)? {
                 Crossed::Same => encode_segment(text),
                 Crossed::New => std::str::from_utf8(&self.value).ok().and_then(encode_segment),
+                Crossed::Later => continue,
                 // A segment cannot be left out: the path would be another one.
                 Crossed::Gone => None,
             };
@@ -180,7 +189,7 @@ impl<'a> HeadCrossing<'a> {
                 continue;
             }
             let crossed = self.cross(pick, &pair.value)?;
-            if matches!(crossed, Crossed::Gone) {
+            if matches!(crossed, Crossed::Gone | Crossed::Later) {
                 continue;
             }
             self.released.target.push(separator);
@@ -193,7 +202,7 @@ impl<'a> HeadCrossing<'a> {
                     self.released.target.push('=');
                     self.released.target.push_str(&value);
                 }
-                Crossed::Same | Crossed::Gone => self.released.target.push_str(&pair.raw),
+                Crossed::Same | Crossed::Gone | Crossed::Later => self.released.target.push_str(&pair.raw),
             }
         }
         Ok(())
@@ -242,6 +251,33 @@ impl<'a> HeadCrossing<'a> {
         Ok(())
     }
 
+    /// Whether something waits for the store: then nothing of this may leave before [`HeadCrossing::resolve`], and all of it has to be
+    /// crossed once more.
+    #[must_use]
+    pub fn waits(&self) -> bool {
+        self.hand.asked() > 0
+    }
+
+    /// Asks the store, in one round trip, and begins anew with the answers.
+    ///
+    /// # Errors
+    /// The store does not answer.
+    pub async fn resolve(&mut self) -> Result<(), Refusal> {
+        let answers = self.hand.resolve(self.leg, self.hand.asked()).await?;
+        let gone = self.hand.gone;
+        self.hand = Hand::new(self.hand.now, &self.leg.compiled.limits);
+        self.hand.gone = gone;
+        self.hand.replay(answers);
+        self.released = ReleasedHead::default();
+        Ok(())
+    }
+
+    /// Stored tokens that came up and were erased or have ended, so far.
+    #[must_use]
+    pub fn gone(&self) -> u64 {
+        self.released.gone + self.hand.gone
+    }
+
     /// Tokens that came up where they are not turned back, so far: a refusal does not make them less of an alarm.
     #[must_use]
     pub fn foreign(&self) -> u64 {
@@ -259,6 +295,9 @@ impl<'a> HeadCrossing<'a> {
     /// # Errors
     /// A rule with `must` that matched nothing.
     pub fn finish(mut self) -> Result<ReleasedHead, Refusal> {
+        if self.waits() {
+            return Err(self.failed(None));
+        }
         self.settle();
         for index in &self.leg.beside.musts {
             let Some(rule) = self.leg.rule_id(Asker::Rule(*index)) else { continue };
@@ -285,6 +324,7 @@ impl<'a> HeadCrossing<'a> {
         }
         self.released.unfit += self.hand.unfit;
         self.released.foreign += std::mem::take(&mut self.hand.foreign);
+        self.released.gone += std::mem::take(&mut self.hand.gone);
     }
 
     /// Runs one text through the rule of its place.
@@ -302,6 +342,7 @@ impl<'a> HeadCrossing<'a> {
         Ok(match transformer.apply(Input::Text(text, None), &mut self.hand, &mut self.value) {
             Applied::Text | Applied::Number => Crossed::New,
             Applied::Pass => Crossed::Same,
+            Applied::Later => Crossed::Later,
             Applied::Remove => Crossed::Gone,
             Applied::PassForeign => {
                 self.released.foreign += 1;
@@ -327,7 +368,7 @@ impl<'a> HeadCrossing<'a> {
             Crossed::Same => Some(value.clone()),
             // Whatever could end a header early (CR, LF, NUL) cannot be one: refused, never repaired.
             Crossed::New => Some(HeaderValue::from_bytes(&self.value).map_err(|_| self.failed(pick))?),
-            Crossed::Gone => None,
+            Crossed::Gone | Crossed::Later => None,
         })
     }
 
@@ -358,7 +399,7 @@ impl<'a> HeadCrossing<'a> {
             return Ok(None);
         }
         Ok(match self.cross(pick, value)? {
-            Crossed::Gone => None,
+            Crossed::Gone | Crossed::Later => None,
             Crossed::Same => Some(value.to_owned()),
             Crossed::New => {
                 let octet = |b: &u8| b.is_ascii_graphic() && !matches!(b, b'"' | b',' | b';' | b'\\');

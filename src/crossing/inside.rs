@@ -17,6 +17,7 @@ use crate::vault::strays::Strays;
 use crate::verdict::Refusal;
 
 use super::bind::{BoundLeg, Transformer};
+use super::later::Later;
 use super::{Bench, Tally};
 
 /// A rule with `inside`: what it opens, and the rules for what is in there.
@@ -49,6 +50,10 @@ pub(super) struct Hand {
     /// What a document may take, and what is left of it for all its strings together; of a body that is no document, for its texts too.
     full: Budget,
     pub(super) left: Budget,
+    /// Stored tokens that were erased or have ended.
+    pub(super) gone: u64,
+    /// What waits for the store.
+    pub(super) later: Option<Box<Later>>,
 }
 
 /// As of a [`Rewriter`], of all strings that one rule opened.
@@ -64,12 +69,26 @@ impl Hand {
         let json::Limits { filter_steps, leaves, growth_bytes: growth, .. } = *limits;
         let full = Budget { filter_steps, leaves, growth };
         let strays = Strays::default();
-        Self { now, scratch, tally, unfit: 0, foreign: 0, strays, cause: None, inner, full, left: full }
+        Self {
+            now,
+            scratch,
+            tally,
+            unfit: 0,
+            foreign: 0,
+            strays,
+            cause: None,
+            inner,
+            full,
+            left: full,
+            gone: 0,
+            later: None,
+        }
     }
 
     /// The next document begins. Counts of decisions go on.
     pub(super) fn restart(&mut self) {
         self.left = self.full;
+        self.next_document();
         for counts in &mut self.inner {
             counts.matched.clear();
         }
@@ -120,7 +139,7 @@ impl Opening {
         let mut rewriter = Rewriter::new(Arc::clone(program));
         let before = hand.left;
         rewriter.limit(before);
-        let mut bench = Bench::new(&self.leg, hand);
+        let mut bench = Bench::nested(&self.leg, hand);
         let crossed = inside::rewrite(&self.codings, text, &mut rewriter, &mut bench);
         hand.spend(before, rewriter.budget());
         hand.count(self.slot, &rewriter);
@@ -132,6 +151,17 @@ impl Opening {
                 None
             }
         }
+    }
+
+    /// As [`Opening::cross`], where it was crossed before and counted then: nothing is counted or charged again. `budget`: what was left
+    /// for it then.
+    pub(super) fn cross_again(&self, text: &str, budget: Budget, hand: &mut Hand) -> Option<Vec<Patch>> {
+        let counted = (std::mem::take(&mut hand.inner), std::mem::replace(&mut hand.left, budget));
+        let (unfit, foreign, strays) = (hand.unfit, hand.foreign, hand.strays.clone());
+        let patches = self.cross(text, hand);
+        (hand.inner, hand.left) = counted;
+        (hand.unfit, hand.foreign, hand.strays) = (unfit, foreign, strays);
+        patches
     }
 
     /// Why the exchange is refused. `cause`: why a string in this string is.

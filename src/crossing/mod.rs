@@ -13,6 +13,7 @@ mod events;
 mod form;
 pub mod head;
 pub mod inside;
+mod later;
 mod parts;
 mod place;
 mod records;
@@ -27,7 +28,7 @@ use crate::frames;
 use crate::ids::{Leg, RuleId};
 use crate::json::patch::{self, Patch};
 use crate::json::text;
-use crate::json::window::{Judge, Judgement, Kind, Leaf};
+use crate::json::window::{Budget, Judge, Judgement, Kind, Leaf};
 use crate::policy::compile::Asker;
 use crate::policy::rule::BodyKind;
 use crate::vault::strays::Strays;
@@ -37,6 +38,7 @@ use document::Document;
 use events::Events;
 use form::Form;
 use inside::{Hand, Opening};
+use later::{Filler, Sink};
 use parts::Parts;
 use records::Records;
 
@@ -112,24 +114,30 @@ enum Body {
 /// What was decided, and how much of it may leave.
 #[derive(Default)]
 struct Out {
-    bytes: Vec<u8>,
-    /// So many of them may leave.
-    ready: usize,
+    sink: Sink,
+    /// So many bytes of it may leave, once as many gaps are filled.
+    ready: (usize, usize),
 }
 
 impl Out {
     /// All of it may leave.
     fn release(&mut self) {
-        self.ready = self.bytes.len();
+        self.ready = (self.sink.bytes.len(), self.sink.gaps.len());
     }
 
     /// Gives what may leave. What may not stays in its buffer: it is asked after every read, and a record that comes in small pieces
     /// would be copied with each of them.
     fn take(&mut self) -> Vec<u8> {
-        match std::mem::take(&mut self.ready) {
-            0 => Vec::new(),
-            ready if ready < self.bytes.len() => self.bytes.drain(..ready).collect(),
-            _ => std::mem::take(&mut self.bytes),
+        let Sink { bytes, gaps } = &mut self.sink;
+        match self.ready {
+            (0, _) => Vec::new(),
+            // INVARIANT: nothing at or behind a gap leaves. What waits here is for the end of its document.
+            (_, 1..) => Vec::new(),
+            (ready, 0) => {
+                self.ready = (0, 0);
+                gaps.iter_mut().for_each(|gap| gap.at -= ready.min(gap.at));
+                if ready < bytes.len() { bytes.drain(..ready).collect() } else { std::mem::take(bytes) }
+            }
         }
     }
 }
@@ -142,6 +150,8 @@ struct Bench<'a> {
     hand: &'a mut Hand,
     /// What changes in the leaf that was judged last.
     patches: Vec<Patch>,
+    /// Inside a string, which is run again where something waits for the store: nothing waits for itself.
+    nested: bool,
 }
 
 impl Crossing {
@@ -172,7 +182,12 @@ impl Crossing {
         self.bytes_in = self.bytes_in.saturating_add(chunk.len() as u64);
         let body = self.body.get_or_insert_with(|| Box::new(Body::new(&self.leg, self.boundaries.as_ref())));
         let mut bench = Bench::new(&self.leg, &mut self.hand);
+        let ready = self.out.ready;
         let fed = body.feed(chunk, &mut bench, &mut self.out);
+        if self.hand.asked() > 0 {
+            // In a box, because it is rare and large, and would make every exchange as large.
+            return Box::pin(self.resolve(fed, ready)).await;
+        }
         self.settle(fed)
     }
 
@@ -191,6 +206,10 @@ impl Crossing {
             None if self.leg.compiled.leg.body.is_stream() => Ok(()),
             None => bench.must_match(None),
         };
+        if self.hand.asked() > 0 {
+            let ready = self.out.ready;
+            return Box::pin(self.resolve(finished, ready)).await;
+        }
         self.settle(finished)
     }
 
@@ -252,6 +271,45 @@ impl Crossing {
         &self.hand.strays
     }
 
+    /// Stored tokens that came up and were erased or have ended.
+    #[must_use]
+    pub fn gone(&self) -> u64 {
+        self.hand.gone
+    }
+
+    /// One round trip for everything that was asked, and every gap is filled. `before`: what might have left before this window.
+    async fn resolve(&mut self, done: Result<(), Refusal>, before: (usize, usize)) -> Result<(), Refusal> {
+        let leg = Arc::clone(&self.leg);
+        // After a refusal only records that had passed are of use.
+        if done.is_err() && !leg.compiled.leg.body.is_stream() {
+            return self.settle(done);
+        }
+        let (gaps, asked) = (&self.out.sink.gaps, self.hand.asked());
+        let count = match (&done, leg.subject) {
+            (Err(_), _) => later::asked_by(gaps.get(..self.out.ready.1).unwrap_or_default()),
+            // Whose a document's values are is known at its end.
+            (Ok(()), Some(_)) => self.hand.later.as_ref().map_or(0, |later| later.ended),
+            (Ok(()), None) => asked,
+        };
+        if count == 0 {
+            return self.settle(done);
+        }
+        // Whoever drops this future on its way has a crossing that is spent.
+        self.failed = true;
+        let answered = self.hand.resolve(&leg, count).await;
+        let filler = answered.map(|answers| Filler::new(&leg, &mut self.hand, answers));
+        let filled = filler.and_then(|filler| filler.fill(&mut self.out.sink, &mut self.out.ready));
+        self.failed = false;
+        if filled.is_err() {
+            // What was written before this window has all its values.
+            self.out.sink.gaps.clear();
+            self.out.sink.bytes.truncate(before.0);
+            self.out.ready = (before.0, 0);
+            return self.settle(filled);
+        }
+        self.settle(done)
+    }
+
     /// A refusal spends the crossing, with all that waits in it but whole records.
     fn settle(&mut self, done: Result<(), Refusal>) -> Result<(), Refusal> {
         if done.is_err() {
@@ -291,8 +349,8 @@ impl Body {
 
     fn feed(&mut self, chunk: &[u8], bench: &mut Bench<'_>, out: &mut Out) -> Result<(), Refusal> {
         match self {
-            Self::Unread => out.bytes.extend_from_slice(chunk),
-            Self::Json(document) => document.feed(chunk, bench, &mut out.bytes)?,
+            Self::Unread => out.sink.extend_from_slice(chunk),
+            Self::Json(document) => document.feed(chunk, bench, &mut out.sink)?,
             Self::Lines(records) => return records.feed(chunk, bench, out),
             Self::Events(events) => return events.feed(chunk, bench, out),
             Self::Form(form) => return form.feed(chunk, bench, out),
@@ -306,7 +364,7 @@ impl Body {
         match self {
             Self::Unread => {}
             Self::Json(document) => {
-                document.finish(bench, &mut out.bytes)?;
+                document.finish(bench, &mut out.sink)?;
                 bench.must_match(Some(document))?;
             }
             Self::Lines(records) => return records.finish(bench, out),
@@ -332,22 +390,31 @@ impl Body {
 
 impl<'a> Bench<'a> {
     fn new(leg: &'a BoundLeg, hand: &'a mut Hand) -> Self {
-        Self { leg, askers: &leg.compiled.askers, hand, patches: Vec::new() }
+        Self { leg, askers: &leg.compiled.askers, hand, patches: Vec::new(), nested: false }
+    }
+
+    /// As [`Bench::new`], inside a string.
+    fn nested(leg: &'a BoundLeg, hand: &'a mut Hand) -> Self {
+        Self { nested: true, ..Self::new(leg, hand) }
     }
 
     /// The same, for a document of which others ask.
     fn with<'b>(&'b mut self, askers: &'b [Asker]) -> Bench<'b> {
-        Bench { leg: self.leg, askers, hand: self.hand, patches: Vec::new() }
+        Bench { leg: self.leg, askers, hand: self.hand, patches: Vec::new(), nested: self.nested }
     }
 
     /// Opens a string.
-    fn open(&mut self, opening: &Opening, leaf: &Leaf<'_>) -> Judgement {
+    fn open(&mut self, asker: Asker, opening: &Opening, leaf: &Leaf<'_>) -> Judgement {
         if leaf.kind != Kind::String {
             let rule = Some(opening.rule.clone());
             self.hand.cause = Some(Refusal::RuleFailed { leg: self.leg.side, rule });
             return Judgement::Refuse;
         }
+        let (asked, budget) = (self.hand.asked(), self.hand.left);
         let patches = opening.cross(&text::unescape(leaf.raw), self.hand);
+        if patches.is_some() && self.hand.asked() > asked {
+            return self.wait(asker, asked, budget);
+        }
         match patches.and_then(|patches| patch::respell(leaf.raw, &patches)) {
             Some(patches) if patches.is_empty() => Judgement::Pass,
             Some(patches) => {
@@ -356,6 +423,25 @@ impl<'a> Bench<'a> {
             }
             None => Judgement::Refuse,
         }
+    }
+
+    /// The value that says whose data the document is.
+    fn tell_subject(&mut self, leaf: &Leaf<'_>) {
+        match (leaf.kind, std::str::from_utf8(leaf.raw)) {
+            (Kind::String, _) => self.hand.belongs_to(&text::unescape(leaf.raw)),
+            (_, Ok(raw)) => self.hand.belongs_to(&text::canonical_number(raw.as_bytes()).unwrap_or_else(|| raw.into())),
+            (_, Err(_)) => {}
+        }
+    }
+
+    /// The leaf waits for what was asked from `asked` on.
+    fn wait(&mut self, asker: Asker, asked: usize, budget: Budget) -> Judgement {
+        if self.nested {
+            // The string around it waits, and is run again.
+            return Judgement::Pass;
+        }
+        self.hand.wait(asker, asked, None, budget);
+        Judgement::Later
     }
 
     /// Every rule that must match has matched in this document.
@@ -401,11 +487,15 @@ pub(crate) fn add(tally: &mut Tally, id: &RuleId, count: u64) {
 
 impl Judge for Bench<'_> {
     fn judge(&mut self, leaf: Leaf<'_>, out: &mut Vec<u8>) -> Judgement {
-        let asker = self.askers.get(leaf.selection);
-        let Some(transformer) = asker.and_then(|asker| self.leg.transformer(*asker)) else { return Judgement::Refuse };
+        let Some(asker) = self.askers.get(leaf.selection).copied() else { return Judgement::Refuse };
+        let Some(transformer) = self.leg.transformer(asker) else { return Judgement::Refuse };
         if let Transformer::Inside(opening) = transformer {
-            return self.open(opening, &leaf);
+            return self.open(asker, opening, &leaf);
         }
+        if self.leg.subject.is_some_and(|rule| asker == Asker::Rule(rule)) {
+            self.tell_subject(&leaf);
+        }
+        let asked = self.hand.asked();
         // The opening quote goes first, so that a text can be written behind it in place.
         let start = out.len();
         out.push(b'"');
@@ -435,6 +525,7 @@ impl Judge for Bench<'_> {
                 self.hand.unfit = self.hand.unfit.saturating_add(1);
                 Judgement::Drop
             }
+            Applied::Later => self.wait(asker, asked, self.hand.left),
             Applied::Remove => Judgement::Drop,
             Applied::Pass => Judgement::Pass,
             Applied::PassForeign => {

@@ -18,6 +18,7 @@ use crate::verdict::Refusal;
 use super::beside::Pick;
 use super::bind::{BoundLeg, Wanted};
 use super::document::Document;
+use super::later::{Dress, Sink};
 use super::place::{At, Crossed};
 use super::{Bench, Out, add, malformed};
 
@@ -64,10 +65,10 @@ impl Parts {
             match step {
                 Step::Head => {
                     self.number += 1;
-                    self.head(bench, &mut out.bytes)?;
+                    self.head(bench, &mut out.sink)?;
                 }
-                Step::Content => self.content(bench, &mut out.bytes)?,
-                Step::End => self.end(bench, &mut out.bytes)?,
+                Step::Content => self.content(bench, &mut out.sink)?,
+                Step::End => self.end(bench, &mut out.sink)?,
             }
         }
         out.release();
@@ -81,7 +82,7 @@ impl Parts {
             Wanted::Inside(slot, selection) => bench.hand.matched(slot, selection) > 0,
             Wanted::Selection(_) => false,
         })?;
-        out.bytes.extend_from_slice(format!("--{}--\r\n", self.boundary).as_bytes());
+        out.sink.extend_from_slice(format!("--{}--\r\n", self.boundary).as_bytes());
         out.release();
         Ok(())
     }
@@ -91,7 +92,7 @@ impl Parts {
     }
 
     /// A part begins: what becomes of it?
-    fn head(&mut self, bench: &mut Bench<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    fn head(&mut self, bench: &mut Bench<'_>, out: &mut Sink) -> Result<(), Refusal> {
         self.value.clear();
         let (leg, head) = (bench.leg, self.frames.head().clone());
         see(leg, &head.name, &mut self.seen);
@@ -116,7 +117,7 @@ impl Parts {
         Ok(())
     }
 
-    fn json(&self, head: &Head, leg: &CompiledLeg, bench: &Bench<'_>, out: &mut Vec<u8>) -> Result<Fate, Refusal> {
+    fn json(&self, head: &Head, leg: &CompiledLeg, bench: &Bench<'_>, out: &mut Sink) -> Result<Fate, Refusal> {
         let Some(program) = &leg.program else { return Err(self.fault(frames::FaultKind::PartType, bench)) };
         if !head.media.as_ref().is_none_or(|media| is_json(media)) {
             return Err(self.fault(frames::FaultKind::PartType, bench));
@@ -127,7 +128,7 @@ impl Parts {
         Ok(Fate::Json(document, leg.askers.as_slice().into()))
     }
 
-    fn text(&self, head: &Head, pick: Pick, bench: &mut Bench<'_>, out: &mut Vec<u8>) -> Result<Fate, Refusal> {
+    fn text(&self, head: &Head, pick: Pick, bench: &mut Bench<'_>, out: &mut Sink) -> Result<Fate, Refusal> {
         let blind = bench.is_blind(pick);
         let mut made = Vec::new();
         let crossed = if blind { Some(bench.cross(pick, "", self.at(), &mut made)?) } else { None };
@@ -154,7 +155,7 @@ impl Parts {
     }
 
     /// Of what arrives and has no rule, text and JSON stay; whatever cannot be read needs a permission.
-    fn unlisted(&self, head: &Head, bench: &Bench<'_>, out: &mut Vec<u8>) -> Result<Fate, Refusal> {
+    fn unlisted(&self, head: &Head, bench: &Bench<'_>, out: &mut Sink) -> Result<Fate, Refusal> {
         match head.media.as_deref() {
             // No rule leads into it: the leg's own program keeps all.
             Some(media) if is_json(media) => self.json(head, &bench.leg.compiled, bench, out),
@@ -166,7 +167,7 @@ impl Parts {
         }
     }
 
-    fn content(&mut self, bench: &mut Bench<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    fn content(&mut self, bench: &mut Bench<'_>, out: &mut Sink) -> Result<(), Refusal> {
         let content = self.frames.content();
         match &mut self.fate {
             Fate::Drop => {}
@@ -178,7 +179,7 @@ impl Parts {
                     Err(error) if error.error_len().is_none() => error.valid_up_to(),
                     Err(_) => return Err(self.fault(frames::FaultKind::PartUtf8, bench)),
                 };
-                out.extend(self.value.drain(..whole));
+                out.bytes.extend(self.value.drain(..whole));
             }
             Fate::Hold(_) => {
                 if self.value.len() + content.len() > bench.leg.compiled.limits.value_bytes {
@@ -194,7 +195,7 @@ impl Parts {
         Ok(())
     }
 
-    fn end(&mut self, bench: &mut Bench<'_>, out: &mut Vec<u8>) -> Result<(), Refusal> {
+    fn end(&mut self, bench: &mut Bench<'_>, out: &mut Sink) -> Result<(), Refusal> {
         match std::mem::replace(&mut self.fate, Fate::Drop) {
             Fate::Drop => return Ok(()),
             Fate::File => {}
@@ -209,11 +210,15 @@ impl Parts {
                 match crossed {
                     Crossed::Gone => return Ok(()),
                     Crossed::New => bench.grow(made.len(), value.len(), self.at())?,
-                    Crossed::Same => {}
+                    Crossed::Same | Crossed::Later => {}
                 }
                 let head = self.frames.head().clone();
                 self.write_head(&head, out);
-                out.extend_from_slice(if crossed == Crossed::Same { value.as_bytes() } else { &made });
+                match crossed {
+                    Crossed::Later => bench.leave_gap(value.as_bytes(), Dress::Text, out)?,
+                    Crossed::Same => out.extend_from_slice(value.as_bytes()),
+                    Crossed::New | Crossed::Gone => out.extend_from_slice(&made),
+                }
             }
             Fate::Json(mut document, askers) => {
                 let finished = document.finish(&mut bench.with(&askers), out);
@@ -235,9 +240,9 @@ impl Parts {
         Ok(())
     }
 
-    fn write_head(&self, head: &Head, out: &mut Vec<u8>) {
+    fn write_head(&self, head: &Head, out: &mut Sink) {
         out.extend_from_slice(format!("--{}\r\nContent-Disposition: form-data; name=\"", self.boundary).as_bytes());
-        encode_name(&head.name, out);
+        encode_name(&head.name, &mut out.bytes);
         out.extend_from_slice(if head.file { b"\"; filename=\"file\"\r\n" } else { b"\"\r\n" });
         if let Some(media) = &head.media {
             out.extend_from_slice(format!("Content-Type: {media}\r\n").as_bytes());

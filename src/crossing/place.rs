@@ -7,6 +7,7 @@ use crate::verdict::Refusal;
 
 use super::beside::Pick;
 use super::bind::{Applied, Input, Transformer};
+use super::later::{Dress, Sink};
 use super::{Bench, add};
 use crate::policy::compile::Asker;
 
@@ -17,6 +18,8 @@ pub(super) enum Crossed {
     Same,
     /// What was appended takes its place.
     New,
+    /// What the store says takes its place: the next gap is for it.
+    Later,
     /// It goes.
     Gone,
 }
@@ -55,8 +58,14 @@ impl Bench<'_> {
             return Err(self.failed(None));
         };
         add(&mut self.hand.tally, rule, 1);
+        let (asked, budget) = (self.hand.asked(), self.hand.left);
         Ok(match transformer.apply(Input::Text(text, None), self.hand, out) {
             Applied::Text | Applied::Number => Crossed::New,
+            Applied::Later => {
+                let text = matches!(transformer, Transformer::Inside(_)).then(|| text.to_owned());
+                self.hand.wait(asker, asked, text, budget);
+                Crossed::Later
+            }
             Applied::Pass => Crossed::Same,
             Applied::Remove => Crossed::Gone,
             Applied::PassForeign => {
@@ -85,6 +94,12 @@ impl Bench<'_> {
     fn exceeded(&self, kind: FaultKind, at: At) -> Refusal {
         let location = format!("{} {}", at.word, at.unit);
         Refusal::BodyMalformed { leg: self.leg.side, fault: kind.code(), location, offset: at.offset }
+    }
+
+    /// Leaves the gap for what waits for the store.
+    pub(super) fn leave_gap(&mut self, stood: &[u8], dress: Dress, out: &mut Sink) -> Result<(), Refusal> {
+        let left = self.hand.leave_gap(out.bytes.len(), stood, dress, &mut out.gaps);
+        if left { Ok(()) } else { Err(self.failed(None)) }
     }
 
     /// Whether the rule decides without seeing the value.

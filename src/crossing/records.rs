@@ -40,19 +40,19 @@ impl Records {
             let piece = self.lines.next(&mut input).map_err(|fault| malformed(bench.leg.side, fault, self.number))?;
             match piece {
                 None => return Ok(()),
-                Some(Piece::Blank(bytes)) => out.bytes.extend_from_slice(bytes),
+                Some(Piece::Blank(bytes)) => out.sink.extend_from_slice(bytes),
                 Some(Piece::Record(bytes)) => {
                     if !self.open {
                         self.document.restart();
                         bench.hand.restart();
                         (self.open, self.record_start) = (true, start);
                     }
-                    let fed = self.document.feed(bytes, bench, &mut out.bytes);
+                    let fed = self.document.feed(bytes, bench, &mut out.sink);
                     fed.map_err(|refusal| self.located(refusal))?;
                 }
                 Some(Piece::End(end)) => {
                     self.end(bench, out)?;
-                    out.bytes.extend_from_slice(end.bytes());
+                    out.sink.extend_from_slice(end.bytes());
                     out.release();
                     self.line_start = self.lines.offset();
                     self.number += 1;
@@ -60,8 +60,8 @@ impl Records {
                 }
             }
             if self.lines.offset() - self.line_start > self.unit_bytes {
-                // Held, it would be a body that is too large to be atomic; with a rule that must match it may not stream.
-                if !bench.leg.musts.is_empty() {
+                // Held, it would be a body that is too large to be atomic; with a rule that must match, or say whose it is, it may not stream.
+                if bench.leg.is_whole() {
                     return Err(Refusal::BodyTooLarge { leg: bench.leg.side });
                 }
                 out.release();
@@ -82,7 +82,7 @@ impl Records {
             return Ok(());
         }
         self.open = false;
-        let finished = self.document.finish(bench, &mut out.bytes);
+        let finished = self.document.finish(bench, &mut out.sink);
         finished.map_err(|refusal| self.located(refusal))?;
         bench.must_match(Some(&self.document))
     }

@@ -4,6 +4,7 @@ mod budgets;
 mod form;
 mod framed;
 mod parts;
+mod stored;
 
 use std::path::Path;
 
@@ -43,13 +44,18 @@ fn policy(routes: &str) -> CompiledPolicy {
 
 /// Request and response leg of each route, in turn.
 fn bind(routes: &str) -> Bound {
+    let bound = bind_keys(routes);
+    Bound { legs: bind_to(routes, &bound.vault), ..bound }
+}
+
+/// Keys and paths, and no legs yet.
+fn bind_keys(routes: &str) -> Bound {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys");
     keys::init(&path).unwrap();
     let vault = Vault::new(Arc::new(KeyRing::open(&path).unwrap()));
-    let mut bound = Bound { legs: bind_to(routes, &vault), paths: Vec::new(), vault, _keys: folder };
-    bound.paths = policy(routes).policy.routes.iter().map(|r| PathTemplate::new(&r.template).unwrap()).collect();
-    bound
+    let paths = policy(routes).policy.routes.iter().map(|r| PathTemplate::new(&r.template).unwrap()).collect();
+    Bound { legs: Vec::new(), paths, vault, _keys: folder }
 }
 
 fn bind_to(routes: &str, vault: &Vault) -> Vec<Arc<BoundLeg>> {

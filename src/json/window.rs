@@ -233,17 +233,47 @@ impl Rewriter {
     ///
     /// # Errors
     /// Another number of them, one that is no JSON value, or too many bytes: then nothing is written and the window stays.
-    pub fn splice<'l>(&mut self, later: impl Iterator<Item = &'l [u8]>, out: &mut Vec<u8>) -> Result<(), SpliceError> {
-        let start = out.len();
-        let mut grown = 0;
-        let mut written = self.write(later, &mut grown, out);
-        if written.is_ok() && self.walker.tally.grow(grown, 0).is_err() {
-            written = Err(SpliceError::Growth);
-        }
-        if written.is_err() {
+    pub fn splice<'l>(
+        &mut self,
+        mut later: impl Iterator<Item = &'l [u8]>,
+        out: &mut Vec<u8>,
+    ) -> Result<(), SpliceError> {
+        let (start, mut grown, mut wrong) = (out.len(), 0, None);
+        self.write(out, |raw, out| match later.next() {
+            Some(value) if is_json(value) => {
+                grown += value.len().saturating_sub(raw.len());
+                out.extend_from_slice(value);
+            }
+            Some(_) => wrong = Some(SpliceError::Value),
+            None => wrong = Some(SpliceError::Count),
+        });
+        let wrong = wrong.or_else(|| later.next().map(|_| SpliceError::Count));
+        let wrong = wrong.or_else(|| self.charge_growth(grown).err().map(|_| SpliceError::Growth));
+        if let Some(wrong) = wrong {
             out.truncate(start);
-            return written;
+            return Err(wrong);
         }
+        self.advance();
+        Ok(())
+    }
+
+    /// As [`Rewriter::splice`], where the replacements are not there yet: for each `Put::Later` in order, `gap` hears where in
+    /// `out` it has to be filled in, and what stood there. What is filled in has to be charged by [`Rewriter::charge_growth`].
+    pub fn splice_around(&mut self, out: &mut Vec<u8>, mut gap: impl FnMut(usize, &[u8])) {
+        self.write(out, |raw, out| gap(out.len(), raw));
+        self.advance();
+    }
+
+    /// So many bytes are put in excess of what they stand for.
+    ///
+    /// # Errors
+    /// That is more than this document may still grow by.
+    pub fn charge_growth(&mut self, bytes: usize) -> Result<(), FaultKind> {
+        self.walker.tally.grow(bytes, 0)
+    }
+
+    /// The next window begins.
+    fn advance(&mut self) {
         self.plan.clear();
         self.buf.drain(..self.window);
         self.gone += self.window as u64;
@@ -252,16 +282,10 @@ impl Rewriter {
         self.pos = self.pos.saturating_sub(self.window);
         self.valid = self.valid.saturating_sub(self.window);
         self.window = 0;
-        Ok(())
     }
 
-    /// `grown` is what the replacements have more bytes than the leaves that they stand for.
-    fn write<'l>(
-        &self,
-        mut later: impl Iterator<Item = &'l [u8]>,
-        grown: &mut usize,
-        out: &mut Vec<u8>,
-    ) -> Result<(), SpliceError> {
+    /// Writes the window with its edits; `later` puts what is not known yet, and sees what stood there.
+    fn write(&self, out: &mut Vec<u8>, mut later: impl FnMut(&[u8], &mut Vec<u8>)) {
         let (window, plan) = self.window();
         out.reserve(window.len());
         let mut copied = 0;
@@ -270,18 +294,10 @@ impl Rewriter {
             copied = edit.range.end;
             match plan.bytes(&edit.put) {
                 Some(bytes) => out.extend_from_slice(bytes),
-                None => {
-                    let value = later.next().ok_or(SpliceError::Count)?;
-                    if !is_json(value) {
-                        return Err(SpliceError::Value);
-                    }
-                    *grown += value.len().saturating_sub(edit.range.len());
-                    out.extend_from_slice(value);
-                }
+                None => later(window.get(edit.range.clone()).unwrap_or_default(), out),
             }
         }
         out.extend_from_slice(window.get(copied..).unwrap_or_default());
-        if later.next().is_some() { Err(SpliceError::Count) } else { Ok(()) }
     }
 
     /// How often each selection was the one that decided, by selection number. What a `keep` of the whole keeps counts once,

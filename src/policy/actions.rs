@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::ids::Shape;
 
 use super::codes;
+use super::kept::kept;
 use super::route::encode_segment;
 use super::rule::{Action, Generalize, Locator, Mask};
 use super::source::{Report, Section, Text, list, near, quote};
@@ -23,6 +24,7 @@ const SETTINGS: &[(&str, &[&str])] = &[
     ("as", &["tokenize"]),
     ("store", &["tokenize"]),
     ("once", &["tokenize"]),
+    ("ttl", &["tokenize"]),
     ("with", &["replace"]),
 ];
 
@@ -36,12 +38,18 @@ impl Action {
             Self::Mask(_) => "mask",
             Self::Generalize(_) => "generalize",
             Self::Encrypt { .. } => "encrypt",
-            Self::Tokenize(_) => "tokenize",
+            Self::Tokenize(_) | Self::Store(_) => "tokenize",
             Self::Pseudonymize => "pseudonymize",
             Self::Replace { .. } => "replace",
             Self::Null => "null",
             Self::Drop => "drop",
         }
+    }
+
+    /// Whether it sees the values that it acts on.
+    #[must_use]
+    pub fn sees_values(&self) -> bool {
+        !matches!(self, Self::Keep { .. } | Self::Inside(_) | Self::Replace { .. } | Self::Null | Self::Drop)
     }
 
     /// Strictness: on one place the highest wins. A reveal stands at [`REVEAL_RANK`].
@@ -53,7 +61,7 @@ impl Action {
             Self::Mask(_) => 3,
             Self::Generalize(_) => 4,
             Self::Encrypt { .. } => 5,
-            Self::Tokenize(_) => 6,
+            Self::Tokenize(_) | Self::Store(_) => 6,
             Self::Pseudonymize => 7,
             Self::Replace { .. } => 8,
             Self::Null => 9,
@@ -104,7 +112,10 @@ pub fn action(report: &mut Report<'_>, rule: &Section<'_, '_>, locator: Option<&
             let to = needed(report, rule, &verb, "to", "name the partner's public key: `to = \"parcelo.jwk.json\"`")?;
             Action::Encrypt { to: PathBuf::from(to.value) }
         }
-        "tokenize" => Action::Tokenize(tokenize(report, rule)?),
+        "tokenize" => match kept(report, rule)? {
+            Some(kept) => Action::Store(kept),
+            None => Action::Tokenize(tokenize(report, rule)?),
+        },
         "pseudonymize" => Action::Pseudonymize,
         "replace" => {
             if !rule.has("with") {
@@ -173,28 +184,6 @@ fn mask(report: &mut Report<'_>, rule: &Section<'_, '_>, verb: &Text<'_>) -> Opt
 }
 
 fn tokenize(report: &mut Report<'_>, rule: &Section<'_, '_>) -> Option<Shape> {
-    match rule.text(report, "store") {
-        None => {}
-        Some(text) if text.value == "none" => {}
-        Some(text) if text.value == "vault" => report.error_with(
-            codes::UNSUPPORTED,
-            text.span,
-            format!("{}: `store = \"vault\"` is not supported by this version", rule.name),
-            "leave `store` out: the token is sealed and carries its value",
-        ),
-        Some(text) => {
-            let message = format!("{}: unknown store {}", rule.name, quote(text.value));
-            report.error_with(codes::BAD_VALUE, text.span, message, "stores are `none`");
-        }
-    }
-    if rule.boolean(report, "once") == Some(true) {
-        report.error_with(
-            codes::UNSUPPORTED,
-            rule.key_span("once"),
-            format!("{}: `once` is not supported by this version", rule.name),
-            "leave it out: one value has one token",
-        );
-    }
     shape(report, rule).unwrap_or(Some(Shape::Opaque))
 }
 

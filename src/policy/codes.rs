@@ -58,6 +58,8 @@ codes! {
     FILTER_WITHHELD = "P053", "a filter on a value that does not leave";
     DIGITS = "P054", "tokens of digits";
     INSIDE = "P055", "a string that cannot be opened";
+    STORED = "P056", "a token that only a store can keep, or that none keeps";
+    SUBJECT = "P057", "a subject that no stored token can be linked to";
 
     ORACLE = "P060", "a revealed value that can be read back";
     CLEAR_WRITE = "P061", "a tokenized value that can be written in clear";

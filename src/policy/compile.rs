@@ -314,6 +314,7 @@ fn verb(action: &Action) -> Verb {
         | Action::Generalize(_)
         | Action::Encrypt { .. }
         | Action::Tokenize(_)
+        | Action::Store(_)
         | Action::Pseudonymize => Verb::Transform,
     }
 }

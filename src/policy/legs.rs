@@ -9,7 +9,7 @@ use super::route::Template;
 use super::rule::{Action, BodyKind, Identify, Leg, Locator, Route};
 use super::rules::Around;
 use super::source::{Report, Section, Text, list, near, quote};
-use super::{caution, clash, codes, headers, partner, rules};
+use super::{caution, clash, codes, headers, kept, partner, rules};
 
 /// What a route may say.
 pub const ROUTE_KEYS: &[&str] = &["match", "upstream", "request", "response", "error"];
@@ -206,6 +206,7 @@ fn leg<'a>(report: &mut Report<'_>, section: &Section<'_, '_>, around: &dyn Fn(b
         },
     };
     unread(report, &leg, around.name);
+    kept::subject(report, section, &leg);
     for on in leg.deep_legs() {
         clash::check(report, on.leg);
         if around.discloses() {

@@ -78,9 +78,12 @@ fn issued(set: &[CompiledPolicy]) -> Issued<'_> {
     for policy in set.iter().map(|compiled| &compiled.policy) {
         let categories = issued.entry(&policy.partner.domain).or_default();
         for rule in policy.legs().flat_map(|on| on.leg.deep_rules()).map(|deep| deep.thing) {
-            if let Action::Tokenize(shape) = rule.action {
-                categories.entry(rule.category.as_ref()).or_default().push(shape);
-            }
+            let shape = match rule.action {
+                Action::Tokenize(shape) => shape,
+                Action::Store(kept) => kept.shape,
+                _ => continue,
+            };
+            categories.entry(rule.category.as_ref()).or_default().push(shape);
         }
     }
     issued

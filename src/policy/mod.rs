@@ -14,6 +14,7 @@ pub mod explain;
 pub mod format;
 pub mod headers;
 pub mod inside;
+pub mod kept;
 pub mod legs;
 pub mod lint;
 pub mod oracle;

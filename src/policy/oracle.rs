@@ -130,7 +130,7 @@ fn one_resource(a: &Template, b: &Template) -> bool {
 
 fn tokenizes<'p>(on: &LegOf<'p>) -> Vec<Deep<'p, Rule>> {
     let mut rules = if on.discloses() { on.leg.deep_rules() } else { Vec::new() };
-    rules.retain(|deep| matches!(deep.thing.action, Action::Tokenize(_)));
+    rules.retain(|deep| matches!(deep.thing.action, Action::Tokenize(_) | Action::Store(_)));
     rules
 }
 

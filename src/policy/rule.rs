@@ -430,6 +430,15 @@ pub enum Plain {
     Pass,
 }
 
+/// `tokenize` with a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    /// How the token looks: opaque, as an address, or as a UUID.
+    pub shape: Shape,
+    /// Each value gets a token of its own, which ends after so long.
+    pub once: Option<Duration>,
+}
+
 /// What a rule does. The order of the variants is the order of strictness, laxest first.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Action {
@@ -451,6 +460,8 @@ pub enum Action {
     },
     /// A stand-in that we alone can turn back.
     Tokenize(Shape),
+    /// A stand-in whose value is kept in the store.
+    Store(Kept),
     /// A keyed hash.
     Pseudonymize,
     /// This JSON value.

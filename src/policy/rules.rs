@@ -32,6 +32,7 @@ pub const RULE_KEYS: &[&str] = &[
     "as",
     "store",
     "once",
+    "ttl",
     "keep_first",
     "keep_last",
     "same_length",

@@ -37,6 +37,8 @@ pub struct Facts {
     pub foreign: u64,
     /// Of those, some to ask whose they are.
     pub strays: Strays,
+    /// Stored tokens that came up and were erased or have ended.
+    pub gone: u64,
     /// Whether the error leg's rules were applied.
     pub error: bool,
 }
@@ -278,6 +280,17 @@ impl Exchange {
                 )
             };
         }
+        let gone = self.request.gone + self.response.gone;
+        if gone > 0 {
+            tracing::info!(
+                target: "tidegate",
+                exchange = %self.id,
+                partner = self.partner.as_ref().map(|partner| partner.partner.id.as_str()),
+                route = self.route.as_ref().map(|route| &*route.route.pattern),
+                count = gone,
+                "tokens came up that are gone"
+            );
+        }
         match (outcome, self.status) {
             (Outcome::Delivered, 400..) if code.is_some() => {
                 line!(warn, "exchange delivered, its answer refused")
@@ -327,6 +340,7 @@ impl Facts {
         }
         self.unfit += head.unfit();
         self.foreign += head.foreign();
+        self.gone += head.gone();
     }
 }
 

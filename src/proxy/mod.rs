@@ -255,7 +255,13 @@ impl Proxy {
         let leg = &route.request;
         let discloses = Leg::Request.discloses(exchange.direction);
         let mut passage = self.passage(body, &head.headers, leg, admitted, self.bodies.pace.idle, exchange.now)?;
-        let released = request_head(exchange, snapshot, admitted, head)?;
+        let mut crossing = HeadCrossing::new(leg, exchange.now);
+        let cross = |crossing: &mut HeadCrossing<'_>| request_head(crossing, exchange, snapshot, admitted, head);
+        let mut crossed = cross(&mut crossing);
+        if crossed.is_ok() && crossing.waits() {
+            crossed = Box::pin(crossing.resolve()).await.and_then(|()| cross(&mut crossing));
+        }
+        let released = finish_head(crossing, crossed, &mut exchange.request)?;
         exchange.request.beside(&released);
         let collected = passage.collect().await.inspect_err(|_| passage.tell(&mut exchange.request))?;
         let (target, mut headers) = released.into_parts();
@@ -338,7 +344,11 @@ impl Proxy {
             self.passage(body, &head.headers, leg, admitted, admitted.route.upstream.idle(), exchange.now)?
         };
         let mut crossing = HeadCrossing::new(leg, exchange.now);
-        let crossed = crossing.headers(&head.headers, &[], headers::default_response);
+        let cross = |crossing: &mut HeadCrossing<'_>| crossing.headers(&head.headers, &[], headers::default_response);
+        let mut crossed = cross(&mut crossing);
+        if crossed.is_ok() && crossing.waits() {
+            crossed = Box::pin(crossing.resolve()).await.and_then(|()| cross(&mut crossing));
+        }
         let released = if asked.method == Method::HEAD && crossed.is_ok() {
             crossing.finish_unread()
         } else {
@@ -462,33 +472,31 @@ async fn answer_error(exchange: &mut Exchange, discloses: bool, head: &response:
 
 /// What stands beside the request's body.
 fn request_head(
-    exchange: &mut Exchange,
+    crossing: &mut HeadCrossing<'_>,
+    exchange: &Exchange,
     snapshot: &Snapshot,
     admitted: &Admitted,
     head: &Parts,
-) -> Result<ReleasedHead, Refusal> {
-    let route = &admitted.route.route;
-    let mut crossing = HeadCrossing::new(&route.request, exchange.now);
+) -> Result<(), Refusal> {
     let outbound = exchange.direction == Direction::Outbound;
     let exclude = if outbound { &[][..] } else { &snapshot.credentials };
-    let mut cross = || {
-        crossing.path(&route.path, &admitted.captures, outbound)?;
-        crossing.query(&admitted.query)?;
-        crossing.headers(&head.headers, exclude, |name, value| headers::default_request(name, value, outbound))
-    };
-    let crossed = cross();
-    finish_head(crossing, crossed, &mut exchange.request)
+    crossing.path(&admitted.route.route.path, &admitted.captures, outbound)?;
+    crossing.query(&admitted.query)?;
+    crossing.headers(&head.headers, exclude, |name, value| headers::default_request(name, value, outbound))
 }
 
-/// Ends a head's crossing. A refusal leaves no released head to tell of the foreign tokens that came up in it.
+/// Ends a head's crossing. A refusal leaves no released head to tell of the tokens that came up in it.
 fn finish_head(
     crossing: HeadCrossing<'_>,
     crossed: Result<(), Refusal>,
     facts: &mut Facts,
 ) -> Result<ReleasedHead, Refusal> {
-    let foreign = crossing.foreign();
     facts.strays.add(crossing.strays());
-    crossed.and_then(|()| crossing.finish()).inspect_err(|_| facts.foreign += foreign)
+    let (foreign, gone) = (crossing.foreign(), crossing.gone());
+    crossed.and_then(|()| crossing.finish()).inspect_err(|_| {
+        facts.foreign += foreign;
+        facts.gone += gone;
+    })
 }
 
 /// A request that was sent, its answer, and what may still be on its way.

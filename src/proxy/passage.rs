@@ -121,7 +121,7 @@ impl Passage {
             media: Err(Refusal::BodyTypeWrong { leg: leg.side }),
             side: leg.side,
             atomic: 0,
-            must: !leg.musts.is_empty(),
+            must: leg.is_whole(),
             coded: false,
             ended: false,
             stream: leg.compiled.leg.body.is_stream(),
@@ -222,6 +222,7 @@ impl Passage {
         facts.unfit += self.crossing.unfit();
         facts.foreign += self.crossing.foreign();
         facts.strays.add(self.crossing.strays());
+        facts.gone += self.crossing.gone();
         let tally = self.crossing.tally();
         if facts.tally.is_empty() {
             facts.tally = tally;

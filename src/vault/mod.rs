@@ -2,7 +2,7 @@
 //!
 //! Knows keys and formats; no policy, no HTTP. The hot path asks for a [`Sealer`], [`Opener`] or [`Pseudonymizer`] once, when a
 //! policy is loaded, and then calls it for each value without a look-up, a lock or an expansion of keys. Start at [`Vault`];
-//! how tokens look is in [`token`], the ciphers are in [`seal`], stored tokens will come behind [`store`].
+//! how tokens look is in [`token`], the ciphers are in [`seal`]; stored tokens are in [`stored`], what keeps them is behind [`store`].
 
 mod base32;
 mod check;
@@ -10,11 +10,13 @@ mod epochs;
 mod number;
 pub mod seal;
 pub mod store;
+pub mod stored;
 pub mod strays;
 pub mod token;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::ids::{Category, DomainId, Shape};
 use crate::keys::{self, DomainSecret, Epoch, KeyRing};
@@ -24,6 +26,9 @@ use seal::digits::{DIGITS_MAX, Digits};
 use seal::jwe::{PublicKey, Unsealed};
 use seal::pseudonym::KeyedHash;
 use seal::siv::Siv;
+use store::Spelling;
+use stored::ask::Stored;
+use stored::{Finder, Issuer};
 use strays::Directory;
 use token::{Issued, KEY_ID_LEN, Opened, Sealed, Value};
 
@@ -35,6 +40,7 @@ const UNNAMED: &str = "unnamed";
 pub struct Vault {
     keys: Arc<KeyRing>,
     families: Arc<Directory>,
+    stored: Option<Stored>,
 }
 
 /// Issues sealed tokens of one (domain, category, shape). Cheap to clone; `&self` from any thread.
@@ -46,6 +52,8 @@ enum Issue {
     Opaque(Arc<Family>),
     Mail(Arc<Family>),
     Digits(Box<Digits>),
+    /// No value fits: the shape is for stored tokens alone.
+    Stored,
 }
 
 /// Turns tokens of one (domain, category) back.
@@ -64,7 +72,43 @@ impl Vault {
     /// Over these keys.
     #[must_use]
     pub fn new(keys: Arc<KeyRing>) -> Self {
-        Self { keys, families: Arc::default() }
+        Self { keys, families: Arc::default(), stored: None }
+    }
+
+    /// With a store for tokens that are kept.
+    #[must_use]
+    pub fn with_store(self, stored: Stored) -> Self {
+        Self { stored: Some(stored), ..self }
+    }
+
+    /// What keeps tokens, if anything does.
+    #[must_use]
+    pub fn stored(&self) -> Option<&Stored> {
+        self.stored.as_ref()
+    }
+
+    /// For `tokenize` with a store. `category` as for [`Self::sealer`]. `once`: each value gets a token of its own, which ends after
+    /// so long.
+    ///
+    /// # Errors
+    /// See [`KeyRing::domain`].
+    pub fn issuer(
+        &self,
+        domain: &DomainId,
+        category: Option<&Category>,
+        spelling: Spelling,
+        once: Option<Duration>,
+    ) -> Result<Issuer, keys::Error> {
+        let (newest, category) = (self.keys.domain(domain)?, name(category));
+        Ok(Issuer::new(&newest, Finder::new(&self.keys, domain, category)?, category, (spelling, once)))
+    }
+
+    /// For `reveal`, of stored tokens; `None` where nothing is stored.
+    ///
+    /// # Errors
+    /// See [`KeyRing::domain`].
+    pub fn finder(&self, domain: &DomainId, category: &Category) -> Result<Option<Finder>, keys::Error> {
+        self.stored.as_ref().map(|_| Finder::new(&self.keys, domain, name(Some(category)))).transpose()
     }
 
     /// For `tokenize`. `category` None: the category `unnamed`. Blocks where the domain is new or not yet read. Issues under the
@@ -79,6 +123,7 @@ impl Vault {
             Shape::Opaque => Issue::Opaque(family()?),
             Shape::Email => Issue::Mail(family()?),
             Shape::Digits => Issue::Digits(Box::new(self.digits(domain, category)?)),
+            Shape::Uuid => Issue::Stored,
         })))
     }
 
@@ -154,7 +199,7 @@ impl Sealer {
                     _ => Issued::Unfit,
                 }
             }
-            Issue::Mail(_) => Issued::Unfit,
+            Issue::Mail(_) | Issue::Stored => Issued::Unfit,
         }
     }
 }

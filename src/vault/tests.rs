@@ -44,8 +44,13 @@ impl KeySource for Memory {
     }
 }
 
+/// Over keys that are forgotten with the test.
+pub(super) fn vault() -> Vault {
+    Vault::new(Arc::new(KeyRing::over(Box::<Memory>::default())))
+}
+
 fn house() -> House {
-    House { vault: Vault::new(Arc::new(KeyRing::over(Box::<Memory>::default()))) }
+    House { vault: vault() }
 }
 
 fn domain(name: &str) -> DomainId {

@@ -76,9 +76,9 @@ async fn a_record_that_is_held_is_not_copied_with_every_piece_of_it() {
     let (first, rest) = body.as_bytes().split_at(1000);
     for piece in std::iter::once(first).chain(rest.chunks(1)) {
         crossing.feed(piece).await.unwrap();
-        let room = (crossing.out.bytes.as_ptr(), crossing.out.bytes.capacity());
+        let room = (crossing.out.sink.bytes.as_ptr(), crossing.out.sink.bytes.capacity());
         out.extend_from_slice(crossing.take().as_bytes());
-        let held = &crossing.out.bytes;
+        let held = &crossing.out.sink.bytes;
         moved += usize::from(!held.is_empty() && room != (held.as_ptr(), held.capacity()));
     }
     assert_eq!(String::from_utf8(out).unwrap(), format!("{{}}\n{wanted}\n"));

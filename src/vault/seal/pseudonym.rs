@@ -10,6 +10,9 @@ pub const KEY_LEN: usize = 32;
 /// Bytes that are kept of the 32: 128 bits, so that among 2^40 values two share a pseudonym with odds of one in 2^49.
 pub const HASH_LEN: usize = 16;
 
+/// Bytes of the whole hash.
+pub const DIGEST_LEN: usize = 32;
+
 /// A keyed hash. Cloning its state for each value is cheaper than keying it anew. Wiped when dropped.
 pub struct KeyedHash(Hmac<Sha256>);
 
@@ -37,6 +40,14 @@ impl KeyedHash {
             *slot = *byte;
         }
         out
+    }
+
+    /// The whole keyed hash of all parts, one behind the other: at most the last may vary in length.
+    #[must_use]
+    pub fn digest(&self, parts: &[&[u8]]) -> [u8; DIGEST_LEN] {
+        let mut mac = self.0.clone();
+        parts.iter().for_each(|part| mac.update(part));
+        mac.finalize().into_bytes().into()
     }
 }
 
