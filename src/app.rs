@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
@@ -23,6 +24,9 @@ use crate::registry::watch::{self, Watch};
 use crate::registry::{self, Registry, Reload};
 use crate::telemetry::Metrics;
 use crate::vault::Vault;
+use crate::vault::store::guard::Guard;
+use crate::vault::store::{embedded, open};
+use crate::vault::stored::ask::Stored;
 
 /// A running proxy. Dropped without [`App::stop`] it cuts its connections and leaves the record without the mark of an
 /// orderly stop.
@@ -47,6 +51,9 @@ pub enum Error {
     /// The keys.
     #[error(transparent)]
     Keys(#[from] keys::Error),
+    /// The vault's store.
+    #[error(transparent)]
+    Store(#[from] embedded::OpenError),
     /// The record.
     #[error(transparent)]
     Ledger(#[from] ledger::Error),
@@ -82,10 +89,14 @@ impl App {
     /// The first part that cannot be built; nothing is left running then.
     pub async fn start(settings: Settings, clock: Clock) -> Result<Self, Error> {
         let metrics = Metrics::new();
+        let store = match &settings.vault {
+            Some(vault) => Some(Arc::new(open::open(vault, metrics.store()).await?)),
+            None => None,
+        };
         let (registry, tagger) = {
-            let (settings, clock) = (settings.clone(), clock.clone());
+            let (settings, store, clock) = (settings.clone(), store.clone(), clock.clone());
             // Reads and, for domains that are new, writes files.
-            let opened = tokio::task::spawn_blocking(move || open_registry(&settings, clock)).await;
+            let opened = tokio::task::spawn_blocking(move || open_registry(&settings, store, clock)).await;
             let opened = opened.map_err(|_| Error::System("reading the policies was cut off".to_owned()))?;
             opened.map(|(registry, tagger)| (Arc::new(registry), tagger))?
         };
@@ -120,7 +131,7 @@ impl App {
             listeners.push((one.listener.name.clone(), listener));
         }
         let admin = match settings.admin {
-            Some(address) => Some(Admin::start(address, metrics.clone(), ledger.clone()).await?),
+            Some(address) => Some(Admin::start(address, metrics.clone(), ledger.clone(), store).await?),
             None => None,
         };
         if let Some(admin) = &admin {
@@ -223,15 +234,19 @@ async fn settled(metrics: &Metrics) -> bool {
     let mut waits = 0_u32;
     while metrics.in_flight() > 0 && waits < 100 {
         waits += 1;
-        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        tokio::time::sleep(Duration::from_millis(10)).await;
     }
     metrics.in_flight() == 0
 }
 
-fn open_registry(settings: &Settings, clock: Clock) -> Result<(Registry, Tagger), Error> {
+fn open_registry(settings: &Settings, store: Option<Arc<Guard>>, clock: Clock) -> Result<(Registry, Tagger), Error> {
     let keys = Arc::new(KeyRing::open_source(&settings.keys)?);
     let tagger = Tagger::new(keys.tags().expose_secret());
-    let vault = Vault::new(keys);
+    let mut vault = Vault::new(keys);
+    if let (Some(store), Some(chosen)) = (store, &settings.vault) {
+        // The guard's own limit comes first, so that it hears of what was too slow.
+        vault = vault.with_store(Stored::new(store, chosen.time.saturating_add(Duration::from_secs(1))));
+    }
     let base = settings.file.parent().map_or_else(PathBuf::new, PathBuf::from);
     let names = settings.upstreams.keys().cloned().collect();
     let settings = registry::Settings { folder: settings.policies.clone(), base, upstreams: names };

@@ -21,8 +21,8 @@ use crate::clock::Time;
 use crate::ids::{Direction, PartnerId, RuleId, UpstreamId};
 use meters::{
     BodyLabels, DURATION_BUCKETS, ExchangeLabels, ForeignLabels, LedgerMetrics, LegMetrics, LimitLabels,
-    ListenerMetrics, NameLabel, ReasonLabels, ReloadLabels, RouteLabels, RouteMetrics, RuleLabels, UpstreamMetrics,
-    histogram,
+    ListenerMetrics, NameLabel, ReasonLabels, ReloadLabels, RouteLabels, RouteMetrics, RuleLabels, StoreMetrics,
+    UpstreamMetrics, histogram,
 };
 use readiness::Readiness;
 
@@ -68,6 +68,7 @@ struct Families {
     accepted: Family<NameLabel, Counter>,
     handshakes_failed: Family<NameLabel, Counter>,
     ledger: LedgerMetrics,
+    store: StoreMetrics,
     reloads: Family<ReloadLabels, Counter>,
     policy_set: Family<NameLabel, Gauge>,
     partners: Gauge,
@@ -96,6 +97,7 @@ impl Metrics {
             accepted: Family::default(),
             handshakes_failed: Family::default(),
             ledger: LedgerMetrics::default(),
+            store: StoreMetrics::default(),
             reloads: Family::default(),
             policy_set: Family::default(),
             partners: Gauge::default(),
@@ -179,6 +181,12 @@ impl Metrics {
     #[must_use]
     pub fn ledger(&self) -> LedgerMetrics {
         self.0.ledger.clone()
+    }
+
+    /// What the store of tokens counts into.
+    #[must_use]
+    pub fn store(&self) -> StoreMetrics {
+        self.0.store.clone()
     }
 
     /// Counts an exchange as in flight until what is returned is dropped.
@@ -283,6 +291,24 @@ impl Families {
             "ledger_healthy",
             "1 while the record can be written; at 0 nothing is shared",
             ledger.healthy.clone(),
+        );
+        let store = &self.store;
+        r.register_with_unit(
+            "vault_store",
+            "Time of a call of the vault's store",
+            Unit::Seconds,
+            store.seconds.clone(),
+        );
+        r.register("vault_store_failures", "Calls of the store that failed", store.failures.clone());
+        r.register(
+            "vault_store_not_asked",
+            "Calls that were refused while the store was away",
+            store.not_asked.clone(),
+        );
+        r.register(
+            "vault_store_healthy",
+            "1 while the vault's store answers, 0 while it is away or there is none",
+            store.healthy.clone(),
         );
         r.register("policy_reloads", "Sets of policies that were read", self.reloads.clone());
         r.register("policy_set", "1, with the digest of the set in force as its name", self.policy_set.clone());

@@ -22,6 +22,7 @@ use tokio::task::AbortHandle;
 
 use crate::ledger::Ledger;
 use crate::telemetry::{MEDIA_TYPE, Metrics};
+use crate::vault::store::guard::Guard;
 
 /// Connections at once. A scraper or two and a few probes; more is something that does not close its connections.
 const CONNECTIONS: usize = 64;
@@ -51,15 +52,21 @@ pub struct Error {
 struct Facts {
     metrics: Metrics,
     ledger: Ledger,
+    store: Option<Arc<Guard>>,
 }
 
 impl Admin {
     /// Binds (port 0 takes a free one) and begins to accept, on the runtime that calls this.
-    pub async fn start(address: SocketAddr, metrics: Metrics, ledger: Ledger) -> Result<Self, Error> {
+    pub async fn start(
+        address: SocketAddr,
+        metrics: Metrics,
+        ledger: Ledger,
+        store: Option<Arc<Guard>>,
+    ) -> Result<Self, Error> {
         let told = |source| Error { address, source };
         let listener = TcpListener::bind(address).await.map_err(told)?;
         let address = listener.local_addr().map_err(told)?;
-        let facts = Arc::new(Facts { metrics, ledger });
+        let facts = Arc::new(Facts { metrics, ledger, store });
         let accepting = tokio::spawn(accept(listener, facts)).abort_handle();
         Ok(Self { address, accepting })
     }
@@ -100,8 +107,8 @@ async fn accept(listener: TcpListener, facts: Arc<Facts>) {
 
 async fn serve(stream: TcpStream, facts: Arc<Facts>) {
     let answering = service_fn(|request: Request<Incoming>| {
-        let response = answer(request.method(), request.uri().path(), &facts);
-        std::future::ready(Ok::<_, Infallible>(response))
+        let facts = Arc::clone(&facts);
+        async move { Ok::<_, Infallible>(answer(request.method(), request.uri().path(), &facts).await) }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(16 * 1024);
@@ -109,27 +116,32 @@ async fn serve(stream: TcpStream, facts: Arc<Facts>) {
     let _ = http.serve_connection(TokioIo::new(stream), answering).await;
 }
 
-fn answer(method: &Method, path: &str, facts: &Facts) -> Response<Full<Bytes>> {
-    let resource: fn(&Facts) -> Response<Full<Bytes>> = match path {
-        "/livez" => |_| text(StatusCode::OK, "alive\n".to_owned()),
-        "/readyz" => ready,
-        "/metrics" => |facts| {
-            let mut response = text(StatusCode::OK, facts.metrics.encode());
-            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
-            response
-        },
-        _ => return text(StatusCode::NOT_FOUND, "not found\n".to_owned()),
-    };
+async fn answer(method: &Method, path: &str, facts: &Facts) -> Response<Full<Bytes>> {
+    if !["/livez", "/readyz", "/metrics"].contains(&path) {
+        return text(StatusCode::NOT_FOUND, "not found\n".to_owned());
+    }
     if method != Method::GET && method != Method::HEAD {
         let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n".to_owned());
         response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
         return response;
     }
-    resource(facts)
+    match path {
+        "/livez" => text(StatusCode::OK, "alive\n".to_owned()),
+        "/readyz" => ready(facts).await,
+        _ => {
+            let mut response = text(StatusCode::OK, facts.metrics.encode());
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));
+            response
+        }
+    }
 }
 
-fn ready(facts: &Facts) -> Response<Full<Bytes>> {
-    let checks = facts.metrics.readiness().checks(facts.ledger.healthy());
+async fn ready(facts: &Facts) -> Response<Full<Bytes>> {
+    let store = match &facts.store {
+        Some(store) => Some(store.status().await),
+        None => None,
+    };
+    let checks = facts.metrics.readiness().checks(facts.ledger.healthy(), store);
     let ready = checks.iter().all(|check| check.ok);
     let line = |check: &crate::telemetry::readiness::Check| {
         format!("{} {}: {}\n", if check.ok { "ok  " } else { "fail" }, check.name, check.says)
@@ -175,7 +187,7 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
             let metrics = Metrics::new();
             let (ledger, _) = Ledger::start_measured(settings, Clock::manual(Time(0)), metrics.ledger()).unwrap();
-            let admin = Admin::start(([127, 0, 0, 1], 0).into(), metrics.clone(), ledger.clone()).await.unwrap();
+            let admin = Admin::start(([127, 0, 0, 1], 0).into(), metrics.clone(), ledger.clone(), None).await.unwrap();
             test(&admin, &metrics, &ledger).await;
             ledger.stop().await;
         });

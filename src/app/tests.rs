@@ -148,6 +148,7 @@ impl House {
             capacity: Capacity { exchanges: 100, share: 100 },
             drain: Duration::from_secs(5),
             keys: keys::source::Settings::folder(&path.join("keys")),
+            vault: None,
             ledger: ledger::Settings {
                 folder: path.join("record"),
                 durability: ledger::Durability::Strict,
@@ -441,4 +442,32 @@ async fn a_caller_that_goes_before_the_answer_is_sent_nothing_and_nothing_is_rec
     // The exchange goes with its caller, and the connection to upstream with the exchange.
     assert_eq!(upstream.read(&mut [0; 1]).await.unwrap(), 0);
     assert!(house.record().await.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_vaults_store_is_opened_and_told_and_one_program_has_it_at_a_time() {
+    let house = House::with(&upstream(json_answer(ORDER)).await).await;
+    let folder = house.folder.path();
+    let start = |name: &str, patience| {
+        let mut settings = house.app.settings.clone();
+        settings.ledger.folder = folder.join(name);
+        let embedded = embedded::Settings { folder: folder.join("vault"), cache_bytes: 1 << 20, patience };
+        settings.vault = Some(open::Settings { kind: open::Kind::Embedded(embedded), time: Duration::from_secs(5) });
+        App::start(settings, Clock::system())
+    };
+    let first = start("one", Duration::ZERO).await.unwrap();
+    let ask = |address| async move {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(b"GET /readyz HTTP/1.1\r\nhost: a\r\n\r\n").await.unwrap();
+        read_message(&mut stream).await
+    };
+    let ready = ask(first.admin_address().unwrap()).await;
+    assert!(ready.starts_with("HTTP/1.1 200") && ready.ends_with("ok   vault: written\n"), "{ready}");
+    assert!(!ask(house.app.admin_address().unwrap()).await.contains("vault"), "there is none");
+
+    let error = start("two", Duration::ZERO).await.unwrap_err().to_string();
+    assert!(error.contains(&format!("is in use by process {}: stop that one", std::process::id())), "{error}");
+    // As in an upgrade: the second one waits until the first has ended.
+    let (second, ended) = tokio::join!(start("three", Duration::from_secs(30)), first.stop());
+    assert!(ended && second.unwrap().stop().await);
 }

@@ -33,13 +33,13 @@ pub(super) struct Reader<'r> {
 
 /// A table that is read by the schema, and may not be there.
 #[derive(Clone)]
-struct Section<'s> {
+pub(super) struct Section<'s> {
     /// In the schema.
     path: String,
     /// As the author knows it.
     shown: String,
     place: String,
-    table: Option<&'s Table>,
+    pub(super) table: Option<&'s Table>,
 }
 
 impl<'s> Section<'s> {
@@ -124,6 +124,7 @@ pub(super) fn settings(reader: &mut Reader<'_>, table: &Table) -> Settings {
         capacity: reader.capacity(&limits),
         drain: reader.duration(&limits, "drain"),
         keys: reader.keys(&root.below("keys")),
+        vault: reader.vault(&root.below("vault")),
         ledger: reader.ledger(&root.below("ledger")),
         policies: reader.folder(&root, "policies"),
         telemetry: reader.telemetry(&root.below("telemetry")),
@@ -132,11 +133,11 @@ pub(super) fn settings(reader: &mut Reader<'_>, table: &Table) -> Settings {
 }
 
 impl Reader<'_> {
-    fn complain(&mut self, section: &Section<'_>, name: &str, message: impl Into<String>) {
+    pub(super) fn complain(&mut self, section: &Section<'_>, name: &str, message: impl Into<String>) {
         self.complaints.push(section.complaint(name, message));
     }
 
-    fn complain_with(
+    pub(super) fn complain_with(
         &mut self,
         section: &Section<'_>,
         name: &str,
@@ -147,7 +148,7 @@ impl Reader<'_> {
     }
 
     /// A key's value, or its default. `None`: absent, or complained of.
-    fn get(&mut self, section: &Section<'_>, name: &str) -> Option<Checked> {
+    pub(super) fn get(&mut self, section: &Section<'_>, name: &str) -> Option<Checked> {
         let path = join(&section.path, name);
         let Key { kind, default, .. } = KEYS.iter().find(|key| key.path == path)?;
         let checked = match (section.node(name), default) {
@@ -166,7 +167,7 @@ impl Reader<'_> {
         }
     }
 
-    fn text(&mut self, section: &Section<'_>, name: &str) -> Option<String> {
+    pub(super) fn text(&mut self, section: &Section<'_>, name: &str) -> Option<String> {
         match self.get(section, name)? {
             Checked::Text(text) => Some(text),
             _ => None,
@@ -184,14 +185,14 @@ impl Reader<'_> {
         }
     }
 
-    fn duration(&mut self, section: &Section<'_>, name: &str) -> Duration {
+    pub(super) fn duration(&mut self, section: &Section<'_>, name: &str) -> Duration {
         match self.get(section, name) {
             Some(Checked::Duration(duration)) => duration,
             _ => Duration::ZERO,
         }
     }
 
-    fn number<T: TryFrom<u64> + Default>(&mut self, section: &Section<'_>, name: &str) -> T {
+    pub(super) fn number<T: TryFrom<u64> + Default>(&mut self, section: &Section<'_>, name: &str) -> T {
         match self.get(section, name) {
             // The schema's ranges fit the types; were one to grow out of its type, it would be refused, not cut.
             Some(Checked::Number(number)) => T::try_from(number).unwrap_or_else(|_| {
@@ -202,12 +203,12 @@ impl Reader<'_> {
         }
     }
 
-    fn path(&mut self, section: &Section<'_>, name: &str) -> Option<PathBuf> {
+    pub(super) fn path(&mut self, section: &Section<'_>, name: &str) -> Option<PathBuf> {
         Some(self.folder.join(self.text(section, name)?))
     }
 
     /// The folder need not be there yet: `tidegate keys init` makes one, the ledger another.
-    fn folder(&mut self, section: &Section<'_>, name: &str) -> PathBuf {
+    pub(super) fn folder(&mut self, section: &Section<'_>, name: &str) -> PathBuf {
         let path = self.path(section, name).unwrap_or_default();
         if path.is_file() {
             self.complain(section, name, format!("`{}` is a file: expected a folder", path.display()));

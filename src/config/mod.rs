@@ -8,6 +8,7 @@ mod check;
 pub mod file;
 mod layers;
 pub mod value;
+mod vault;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -38,6 +39,8 @@ pub struct Settings {
     pub drain: Duration,
     /// The key ring.
     pub keys: keys::source::Settings,
+    /// What keeps stored tokens; `None`: nothing does.
+    pub vault: Option<crate::vault::store::open::Settings>,
     /// The record.
     pub ledger: ledger::Settings,
     /// Folder of the policies.

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 use super::*;
 use crate::http::testing::{authority, write_secret};
 use crate::ledger::Durability;
+use crate::vault::store::open::Kind;
 
 mod keys;
 
@@ -143,6 +144,24 @@ fn what_is_not_written_has_its_default() {
     assert_eq!((upstream.connections, upstream.http2), (256, false));
     assert_eq!((upstream.connect, upstream.response), (secs(2), secs(30)));
     assert_eq!((upstream.idle, upstream.keep_alive), (secs(30), secs(60)));
+}
+
+#[test]
+fn there_is_a_store_only_where_there_is_a_table_for_it() {
+    let folder = Folder::new();
+    assert!(folder.load(SMALLEST, &[], &[]).unwrap().vault.is_none());
+    let vault = folder.load(&format!("{SMALLEST}[vault]\n"), &[], &[]).unwrap().vault.unwrap();
+    let Kind::Embedded(embedded) = vault.kind;
+    assert_eq!((embedded.folder, embedded.cache_bytes), (folder.0.path().join("vault"), 64 << 20));
+    assert_eq!((embedded.patience, vault.time), (secs(30), secs(2)));
+    let over = [("TIDEGATE_VAULT__TIME", "1s")];
+    let vault = folder.load(SMALLEST, &over, &["vault.folder=elsewhere"]).unwrap().vault.unwrap();
+    let Kind::Embedded(embedded) = vault.kind;
+    assert_eq!((embedded.folder, vault.time), (folder.0.path().join("elsewhere"), secs(1)));
+    check("[vault]", "kind = \"sqlite\"", "vault.kind", "embedded");
+    check("[vault]", "time = \"0s\"", "vault.time", "must be from 1ms to 1m");
+    check("[vault]", "cache = 5", "vault.cache", "must be from 1MiB");
+    check("[vault]", "folder = \"certs/server.pem\"", "vault.folder", "expected a folder");
 }
 
 fn secs(secs: u64) -> Duration {

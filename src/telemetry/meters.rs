@@ -247,6 +247,54 @@ pub struct LedgerMetrics {
     pub healthy: Gauge,
 }
 
+/// What is counted of the store of tokens.
+#[derive(Clone)]
+pub struct StoreMetrics {
+    pub(super) seconds: Family<ActLabels, Histogram, fn() -> Histogram>,
+    pub(super) failures: Family<ActLabels, Counter>,
+    pub(super) not_asked: Family<ActLabels, Counter>,
+    /// 1 while the store answers.
+    pub healthy: Gauge,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct ActLabels {
+    act: &'static str,
+}
+
+impl StoreMetrics {
+    /// A call that was made.
+    pub fn asked(&self, act: &'static str, took: Duration, ok: bool) {
+        self.seconds.get_or_create(&ActLabels { act }).observe(took.as_secs_f64());
+        if !ok {
+            self.failures.get_or_create(&ActLabels { act }).inc();
+        }
+    }
+
+    /// A call that was not made, because the store is away.
+    pub fn not_asked(&self, act: &'static str) {
+        self.not_asked.get_or_create(&ActLabels { act }).inc();
+    }
+}
+
+impl Default for StoreMetrics {
+    fn default() -> Self {
+        let metrics = Self {
+            seconds: Family::new_with_constructor(|| histogram(&SYNC_BUCKETS)),
+            failures: Family::default(),
+            not_asked: Family::default(),
+            healthy: Gauge::default(),
+        };
+        // From the start: an alarm on a rate needs a zero to rise from.
+        for act in ["put_if_absent", "find", "forget", "visit", "health"].map(|act| ActLabels { act }) {
+            let _ = metrics.seconds.get_or_create(&act);
+            let _ = metrics.failures.get_or_create(&act);
+            let _ = metrics.not_asked.get_or_create(&act);
+        }
+        metrics
+    }
+}
+
 impl Default for LedgerMetrics {
     fn default() -> Self {
         Self {

@@ -37,7 +37,7 @@ struct Failed {
 /// One line of `/readyz`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
-    /// `policies`, `ledger`, `draining`.
+    /// `policies`, `ledger`, `draining`, `vault`.
     pub name: &'static str,
     /// Whether it stands in the way of being ready.
     pub ok: bool,
@@ -74,7 +74,7 @@ impl Readiness {
     /// Everything that was asked. A reload that failed does not make the process unready: the old set is in force, and
     /// every replica would go at once.
     #[must_use]
-    pub fn checks(&self, ledger_healthy: bool) -> Vec<Check> {
+    pub fn checks(&self, ledger_healthy: bool, store: Option<Result<(), String>>) -> Vec<Check> {
         let state = self.0.load();
         let mut says = match &state.policies {
             None => "none loaded".to_owned(),
@@ -85,11 +85,20 @@ impl Readiness {
         }
         let ledger = if ledger_healthy { "written" } else { "cannot be written: nothing is shared" };
         let draining = if state.draining { "going down" } else { "no" };
-        vec![
+        let mut checks = vec![
             Check { name: "policies", ok: state.policies.is_some(), says },
             Check { name: "ledger", ok: ledger_healthy, says: ledger.to_owned() },
             Check { name: "draining", ok: !state.draining, says: draining.to_owned() },
-        ]
+        ];
+        // Not in the way of being ready: what needs no stored token goes on, and replicas that share a store would all go at once.
+        checks.extend(store.map(|store| {
+            let says = match store {
+                Ok(()) => "written".to_owned(),
+                Err(cause) => format!("away: exchanges that need stored tokens are refused: {cause}"),
+            };
+            Check { name: "vault", ok: true, says }
+        }));
+        checks
     }
 
     fn change(&self, change: impl Fn(&mut State)) {
@@ -106,7 +115,7 @@ mod tests {
     use super::*;
 
     fn check(readiness: &Readiness, ledger: bool, expected: [(&str, bool, &str); 3]) {
-        let found = readiness.checks(ledger);
+        let found = readiness.checks(ledger, None);
         let found: Vec<_> = found.iter().map(|check| (check.name, check.ok, check.says.as_str())).collect();
         assert_eq!(found, expected);
     }
@@ -126,15 +135,24 @@ mod tests {
     }
 
     #[test]
+    fn a_store_that_is_away_is_told_and_leaves_the_process_ready() {
+        let last = |store| Readiness::default().checks(true, Some(store)).pop().unwrap();
+        let ok = Check { name: "vault", ok: true, says: "written".to_owned() };
+        assert_eq!(last(Ok(())), ok);
+        let says = "away: exchanges that need stored tokens are refused: health: no".to_owned();
+        assert_eq!(last(Err("health: no".to_owned())), Check { says, ..ok });
+    }
+
+    #[test]
     fn a_reload_that_failed_is_told_until_one_succeeds_and_leaves_the_process_ready() {
         let readiness = Readiness::default();
         readiness.policies_loaded("ab", 2, Time(0));
         readiness.policies_failed(3, Time(1000));
         readiness.policies_failed(1, Time(2000));
-        let found = readiness.checks(true).remove(0);
+        let found = readiness.checks(true, None).remove(0);
         assert!(found.ok);
         assert!(found.says.ends_with("reload failed since 1970-01-01T00:00:01.000Z with 1 complaints (see the log)"));
         readiness.policies_loaded("cd", 2, Time(3000));
-        assert!(!readiness.checks(true).remove(0).says.contains("failed"));
+        assert!(!readiness.checks(true, None).remove(0).says.contains("failed"));
     }
 }

@@ -8,7 +8,9 @@
 //! genuine and not kept has been erased or has ended.
 
 pub mod embedded;
+pub mod guard;
 pub mod memory;
+pub mod open;
 mod row;
 
 use std::fmt;

@@ -3,7 +3,7 @@
 //! Puts of all callers go through one thread, which makes them durable in groups: while a group is synced, the next one gathers.
 //! Reading is done beside it. A cache of entries as they are kept, sealed, answers for what is asked often. When the files
 //! cannot be written any more, the store closes, and opens again when they can; until then its answers are errors. Not here: time limits
-//! (see the guard in front of every store) and how the tables look (`tables`). Start at [`Embedded::open`].
+//! ([`super::guard`]) and how the tables look (`tables`). Start at [`Embedded::open`].
 
 mod cache;
 mod group;
@@ -74,6 +74,9 @@ pub enum OpenError {
         /// What is wrong.
         source: Trouble,
     },
+    /// The program is ending.
+    #[error("the store: opening it was cut off")]
+    CutOff,
     /// It was made by a later program.
     #[error("the store `{folder}` has a form that this program does not know: a newer one made it; run that one", folder = folder.display())]
     Newer {
