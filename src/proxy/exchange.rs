@@ -13,13 +13,14 @@ use crate::crossing::Tally;
 use crate::crossing::head::ReleasedHead;
 use crate::http::body::Hold;
 use crate::ids::{Direction, ExchangeId, Leg};
-use crate::ledger::entry::{Close, Foreign, Open};
+use crate::ledger::entry::{Close, Open};
 use crate::ledger::{Ledger, Receipt};
 use crate::telemetry::InFlight;
 use crate::telemetry::meters::{LegMetrics, RouteMetrics};
 use crate::vault::strays::Strays;
 use crate::verdict::{Outcome, Refusal};
 
+use super::alarm::Alarm;
 use super::snapshot::{LivePartner, LiveRoute};
 
 /// What a leg did.
@@ -208,54 +209,28 @@ impl Exchange {
         self.log(outcome, code, elapsed);
     }
 
-    /// A token that comes up where it is not turned back is worth a line; one that another domain issued is an alarm: what one
-    /// partner was given has reached another. Asked only now, when it holds up nobody and tells nobody by its time.
+    /// Of tokens that were not turned back, with nobody waiting for it.
     fn tell_of_foreign_tokens(&mut self) {
-        let count = self.request.foreign + self.response.foreign;
+        let foreign = self.request.foreign + self.response.foreign;
+        let gone = self.request.gone + self.response.gone;
         let (Some(partner), Some(route)) = (&self.partner, &self.route) else { return };
-        if count == 0 {
+        if foreign == 0 && gone == 0 {
             return;
         }
         let mut strays = std::mem::take(&mut self.request.strays);
         strays.add(&self.response.strays);
-        let (issuers, mut unknown) = (strays.issuers(), count);
-        let (id, pattern, own) = (&partner.partner.id, &route.route.pattern, &partner.partner.domain);
-        for (issuer, count) in &issuers {
-            route.metrics.foreign(Some(issuer), *count);
-            unknown = unknown.saturating_sub(*count);
-            if issuer == own {
-                continue;
-            }
-            tracing::error!(
-                target: "tidegate",
-                exchange = %self.id,
-                partner = id.as_str(),
-                route = &**pattern,
-                issuer = issuer.as_str(),
-                count,
-                "tokens of another domain came from this partner: what another was given has travelled"
-            );
-            self.ledger.foreign(Foreign {
-                exchange: self.id,
-                time: self.now,
-                partner: id.clone(),
-                route: Arc::clone(pattern),
-                direction: self.direction,
-                issuer: issuer.clone(),
-                count: *count,
-            });
-        }
-        if unknown > 0 {
-            route.metrics.foreign(None, unknown);
-        }
-        tracing::warn!(
-            target: "tidegate",
-            exchange = %self.id,
-            partner = id.as_str(),
-            route = &**pattern,
-            count,
-            "foreign tokens came up"
-        );
+        let alarm = Alarm {
+            exchange: self.id,
+            time: self.now,
+            direction: self.direction,
+            partner: Arc::clone(partner),
+            route: Arc::clone(route),
+            ledger: self.ledger.clone(),
+            foreign,
+            strays,
+            gone,
+        };
+        alarm.raise_aside();
     }
 
     /// The record and the metrics tell of what went well; the log tells of it only to those who ask for `debug`.
@@ -279,17 +254,6 @@ impl Exchange {
                     $message
                 )
             };
-        }
-        let gone = self.request.gone + self.response.gone;
-        if gone > 0 {
-            tracing::info!(
-                target: "tidegate",
-                exchange = %self.id,
-                partner = self.partner.as_ref().map(|partner| partner.partner.id.as_str()),
-                route = self.route.as_ref().map(|route| &*route.route.pattern),
-                count = gone,
-                "tokens came up that are gone"
-            );
         }
         match (outcome, self.status) {
             (Outcome::Delivered, 400..) if code.is_some() => {

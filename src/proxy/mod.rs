@@ -9,6 +9,7 @@
 //! takes what proves the earlier one: [`admission::Admitted`], `Released`, a receipt inside [`exchange::Exchange`].
 
 pub mod admission;
+pub mod alarm;
 pub mod answer;
 pub mod exchange;
 pub mod headers;
