@@ -13,6 +13,7 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::Instant;
 
 use super::body::{CutOff, Outgoing};
+use super::fate::Ended;
 use super::listener::ConnectionLimits;
 
 /// What a connection is doing, in a few numbers that any of its tasks may change.
@@ -32,6 +33,8 @@ pub(super) struct Activity {
     /// What the peer has done of the writing that is under way: kept us waiting for so many milliseconds, taken so many bytes.
     waited: AtomicU64,
     taken: AtomicU64,
+    /// How it ended, for the answers that it had then.
+    pub(super) ended: Arc<Ended>,
     /// On HTTP/2: the answers that are being sent.
     answers: Mutex<Vec<Weak<Sending>>>,
 }
@@ -48,6 +51,7 @@ impl Activity {
             stalled: AtomicU64::new(0),
             waited: AtomicU64::new(0),
             taken: AtomicU64::new(0),
+            ended: Arc::default(),
             answers: Mutex::default(),
         }
     }
@@ -200,6 +204,9 @@ const PIECE: usize = 64 * 1024;
 
 impl Answer {
     pub(super) fn new(body: Outgoing, busy: Busy) -> Self {
+        if let Some(fate) = body.fate() {
+            fate.bind(&busy.0.ended);
+        }
         if !busy.0.http2 {
             return Self { body, open: Open::Http1(busy), rest: Bytes::new() };
         }
@@ -219,6 +226,16 @@ impl Answer {
         }
         answers.push(Arc::downgrade(&sending));
         Self { body, open: Open::Http2(sending), rest: Bytes::new() }
+    }
+}
+
+impl Drop for Answer {
+    fn drop(&mut self) {
+        if let Some(fate) = self.body.fate()
+            && !self.is_end_stream()
+        {
+            fate.leave();
+        }
     }
 }
 

@@ -19,6 +19,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::codec::{Apply, Failed, Pulled, Undo};
 use super::coding::Coding;
+use super::fate::Fate;
 use super::pace::Pace;
 
 /// What a body may cost on the way in.
@@ -199,6 +200,8 @@ pub struct Outgoing {
     hold: Option<Hold>,
     /// See [`Outgoing::endless`].
     endless: bool,
+    /// See [`Outgoing::watched`].
+    fate: Option<Arc<Fate>>,
 }
 
 /// What a body's bytes take up, such as a place among the exchanges; given back when it is dropped.
@@ -266,7 +269,7 @@ impl std::fmt::Debug for Outgoing {
 
 impl Outgoing {
     fn new(kind: Kind) -> Self {
-        Self { kind, hold: None, endless: false }
+        Self { kind, hold: None, endless: false, fate: None }
     }
 
     /// None.
@@ -291,6 +294,23 @@ impl Outgoing {
     #[must_use]
     pub fn holding(self, hold: Hold) -> Self {
         Self { hold: Some(hold), ..self }
+    }
+
+    /// What it keeps by [`Outgoing::holding`].
+    #[must_use]
+    pub fn hold(&self) -> Option<&Hold> {
+        self.hold.as_ref()
+    }
+
+    /// Tells `fate` what becomes of it.
+    #[must_use]
+    pub fn watched(self, fate: Arc<Fate>) -> Self {
+        Self { fate: Some(fate), ..self }
+    }
+
+    /// Who is told by [`Outgoing::watched`].
+    pub(super) fn fate(&self) -> Option<&Fate> {
+        self.fate.as_deref()
     }
 
     /// Marks it as one that has no end of its own: its taker is not held to a wait in all ([`Pace::endless`]).

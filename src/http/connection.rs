@@ -27,6 +27,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::activity::{Activity, Answer, Busy};
 use super::body::Outgoing;
+use super::fate::{Ended, Lost};
 use super::listener::{ConnectionLimits, Peer, Service};
 use super::workers::SharedRuntime;
 
@@ -222,6 +223,8 @@ async fn drive<C, E>(
     C: Future<Output = Result<(), E>>,
 {
     let mut connection = pin!(connection);
+    // Whoever drops us ends the connection, too; what it has then is dropped after this.
+    let ended = CutUnlessEnded(&activity.ended);
     let (mut drain, mut cut) = (pin!(stop.drain.notified()), pin!(stop.cut.notified()));
     let mut registered: Option<Waker> = None;
     let mut told = false;
@@ -234,7 +237,10 @@ async fn drive<C, E>(
             let _ = (drain.as_mut().poll(cx), cut.as_mut().poll(cx));
         }
         match stop.phase() {
-            CUT => return Poll::Ready(()),
+            CUT => {
+                ended.0.by(Lost::Cut);
+                return Poll::Ready(());
+            }
             DRAIN if !told => {
                 told = true;
                 graceful(connection.as_mut());
@@ -242,7 +248,12 @@ async fn drive<C, E>(
             _ => {}
         }
         // Whether it ended well concerns those who answered; they know from their bodies.
-        if connection.as_mut().poll(cx).is_ready() {
+        if let Poll::Ready(served) = connection.as_mut().poll(cx) {
+            // HTTP/2 holds the last piece that it wrote until it has something else to do.
+            if served.is_err() && !activity.http2 {
+                ended.0.by(Lost::Gone);
+            }
+            ended.0.well();
             return Poll::Ready(());
         }
         loop {
@@ -254,12 +265,20 @@ async fn drive<C, E>(
                 Some(deadline) if deadline > now => deadline,
                 Some(_) => match last_call {
                     Some(until) if until > now => until,
-                    Some(_) => return Poll::Ready(()),
+                    Some(_) => {
+                        ended.0.by(Lost::Slow);
+                        return Poll::Ready(());
+                    }
                     None => {
                         graceful(connection.as_mut());
                         // HTTP/1.1 closes here if it is between requests, and is cut in the middle of a head. An HTTP/2 peer
                         // is told which of its streams we saw, and gets a moment to hear it.
-                        if connection.as_mut().poll(cx).is_ready() || !activity.http2 {
+                        if connection.as_mut().poll(cx).is_ready() {
+                            ended.0.well();
+                            return Poll::Ready(());
+                        }
+                        if !activity.http2 {
+                            ended.0.by(Lost::Slow);
                             return Poll::Ready(());
                         }
                         *last_call.insert(now + limits.head)
@@ -275,12 +294,22 @@ async fn drive<C, E>(
                 return Poll::Pending;
             }
             if activity.stuck(limits) {
+                ended.0.by(Lost::Slow);
                 return Poll::Ready(());
             }
             timer.as_mut().reset(at.max(now + Duration::from_millis(1)));
         }
     })
     .await;
+}
+
+/// Says of a connection that is dropped that it was cut, unless it is known how it ended.
+struct CutUnlessEnded<'a>(&'a Ended);
+
+impl Drop for CutUnlessEnded<'_> {
+    fn drop(&mut self) {
+        self.0.by(Lost::Cut);
+    }
 }
 
 /// A stream that reports to [`Activity`], and gives back first what was read of it already.

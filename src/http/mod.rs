@@ -6,6 +6,7 @@ pub mod client;
 mod codec;
 pub mod coding;
 mod connection;
+pub mod fate;
 pub mod listener;
 pub mod pace;
 pub mod pem;

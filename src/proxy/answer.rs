@@ -2,11 +2,14 @@
 //!
 //! The one place where a response is made of a released head and body. Start at [`Answered`].
 
+use std::sync::{Arc, Mutex};
+
 use ::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use crate::crossing::Released;
-use crate::http::body::{Outgoing, Writer};
+use crate::http::body::{Hold, Outgoing, Writer};
 use crate::http::coding;
+use crate::http::fate::Fate;
 use crate::http::pace::Pace;
 use crate::http::problem::EXCHANGE_HEADER;
 use crate::ids::{ExchangeId, Leg};
@@ -47,10 +50,36 @@ impl Answered {
     pub fn settle(self) -> Response<Outgoing> {
         let Self { exchange, response, then } = self;
         match then {
+            Then::End(Outcome::Delivered) if !http_body::Body::is_end_stream(response.body()) => {
+                return response.map(|body| hand_over(exchange, body));
+            }
             Then::End(outcome) => exchange.finish(outcome),
             Then::Rest(rest) => drop(tokio::spawn(rest.hand_on(exchange))),
         }
         response
+    }
+}
+
+/// Tells of the end, and stays with the answer: a connection takes it at once, and may lose it long after.
+fn hand_over(mut exchange: Exchange, body: Outgoing) -> Outgoing {
+    exchange.hand_over();
+    let fate = Arc::<Fate>::default();
+    let handed = Handed { exchange, fate: Arc::clone(&fate), _hold: body.hold().cloned() };
+    body.watched(fate).holding(Arc::new(Mutex::new(handed)))
+}
+
+/// A whole answer that a connection has.
+struct Handed {
+    exchange: Exchange,
+    fate: Arc<Fate>,
+    _hold: Option<Hold>,
+}
+
+impl Drop for Handed {
+    fn drop(&mut self) {
+        if let Some(lost) = self.fate.lost() {
+            self.exchange.lost(lost);
+        }
     }
 }
 

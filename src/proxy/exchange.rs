@@ -12,6 +12,7 @@ use crate::clock::{Clock, Time};
 use crate::crossing::Tally;
 use crate::crossing::head::ReleasedHead;
 use crate::http::body::Hold;
+use crate::http::fate::Lost;
 use crate::ids::{Direction, ExchangeId, Leg};
 use crate::ledger::entry::{Close, Open};
 use crate::ledger::{Ledger, Receipt};
@@ -72,6 +73,8 @@ pub struct Exchange {
     /// Its places in the process and among the partner's exchanges, until its answer has them.
     pub hold: Option<Hold>,
     receipt: Option<Receipt>,
+    /// Of a disclosure that was recorded whole.
+    whole: Option<Receipt>,
     /// What the record says of its end, once it does.
     recorded: Option<Outcome>,
     ledger: Ledger,
@@ -79,7 +82,7 @@ pub struct Exchange {
     clock: Clock,
     start: Duration,
     finished: bool,
-    _in_flight: InFlight,
+    in_flight: Option<InFlight>,
 }
 
 impl Exchange {
@@ -108,13 +111,14 @@ impl Exchange {
             part_sent: false,
             hold: None,
             receipt: None,
+            whole: None,
             recorded: None,
             ledger,
             nobody,
             start: clock.steady(),
             clock,
             finished: false,
-            _in_flight: in_flight,
+            in_flight: Some(in_flight),
         }
     }
 
@@ -166,8 +170,9 @@ impl Exchange {
             status,
             outcome: Outcome::Delivered,
         };
-        let recorded = self.ledger.record(self.entry()?, close).await;
-        recorded.map(drop).map_err(|_| Refusal::LedgerUnavailable)
+        let receipt = self.ledger.record(self.entry()?, close).await.map_err(|_| Refusal::LedgerUnavailable)?;
+        self.whole = Some(receipt);
+        Ok(())
     }
 
     /// Records the end of a disclosure that was recorded as open. Does nothing where none is.
@@ -186,6 +191,29 @@ impl Exchange {
     /// The end.
     pub fn finish(mut self, outcome: Outcome) {
         self.end(outcome);
+    }
+
+    /// The end, for now: the answer has been handed over whole, and it is yet to be seen whether it is taken.
+    pub fn hand_over(&mut self) {
+        self.end(Outcome::Delivered);
+        self.in_flight = None;
+    }
+
+    /// Tells that an answer that had been handed over was not taken.
+    pub fn lost(&mut self, lost: Lost) {
+        let outcome = match lost {
+            Lost::Gone => Outcome::Abandoned,
+            Lost::Slow | Lost::Cut => Outcome::Cut,
+        };
+        if lost == Lost::Slow {
+            self.refusal = Some(Refusal::AnswerSlow);
+        }
+        self.receipt = self.whole.take();
+        self.close(outcome);
+        // These have been told.
+        (self.request.gone, self.response.gone) = (0, 0);
+        let code = self.refusal.as_ref().map(Refusal::code);
+        self.log(outcome, code, self.clock.steady().saturating_sub(self.start));
     }
 
     fn end(&mut self, outcome: Outcome) {

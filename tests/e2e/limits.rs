@@ -158,3 +158,47 @@ async fn an_answer_that_is_taken_in_drips_is_cut() {
         assert!(entry.is_some(), "{limit}: {:?}", tidegate.record());
     }
 }
+
+#[tokio::test]
+async fn a_whole_answer_that_is_not_taken_is_told_of_as_what_became_of_it() {
+    for (slow, outcome) in [(true, "cut"), (false, "abandoned")] {
+        let upstream = Upstream::with(|_, _| answer(200, "application/json", full(items(20_000)))).start().await;
+        let keep_alive = if slow { "300ms" } else { "60s" };
+        let tidegate = Tidegate::with(Policy::of("parcelo", ROUTES))
+            .upstream("orders", &upstream)
+            .set(&format!("limits.keep_alive={keep_alive}"))
+            .start()
+            .await;
+        let mut narrow = Narrow::connect(&tidegate.partner("parcelo")).await;
+        let response = narrow.get().await;
+        let exchange = response.headers()["tidegate-exchange"].to_str().unwrap().to_owned();
+        let _unread = slow.then_some(response);
+        let logs = || tidegate.logs().lines().filter(|line| line.contains(&exchange)).collect::<Vec<_>>().join("\n");
+        assert!(until(async || logs().contains(&format!("exchange {outcome}"))).await, "{}", logs());
+        assert_eq!(logs().contains("answer_slow"), slow, "{}", logs());
+        let entries =
+            || -> Vec<_> { tidegate.record().into_iter().filter(|entry| entry["exchange"] == *exchange).collect() };
+        assert!(until(async || entries().len() == 2).await, "{:?}", entries());
+        let [entry, close] = &entries()[..] else { panic!("{:?}", entries()) };
+        assert_eq!((&entry["kind"], &entry["outcome"]), (&"exchange".into(), &"delivered".into()));
+        assert_eq!((&close["kind"], &close["outcome"]), (&"close".into(), &outcome.into()));
+        assert_eq!((&close["status"], &close["rules"]), (&entry["status"], &entry["rules"]));
+    }
+}
+
+#[tokio::test]
+async fn a_whole_answer_that_is_taken_is_told_of_once() {
+    let upstream = Upstream::with(|_, _| answer(200, "application/json", full(items(5_000)))).start().await;
+    let tidegate = Tidegate::with(Policy::of("parcelo", ROUTES)).upstream("orders", &upstream).start().await;
+    for partner in
+        [tidegate.partner("parcelo"), tidegate.partner("parcelo").http2(), tidegate.partner("parcelo").secure()]
+    {
+        // Each over a connection of its own, which goes when the answer is there.
+        for _ in 0..10 {
+            assert_eq!(partner.get("/v1/items").await.status, 200);
+        }
+    }
+    let told = |word: &str| tidegate.record().iter().filter(|entry| entry["kind"] == word).count();
+    assert_eq!((told("exchange"), told("close")), (30, 0));
+    assert!(!tidegate.logs().contains("exchange abandoned") && !tidegate.logs().contains("exchange cut"));
+}
