@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use tidegate::policy::compile::compile;
 use tidegate::policy::diagnostic::{Diagnostic, Severity};
-use tidegate::policy::{codes, lint, read};
+use tidegate::policy::{codes, held, lint, read};
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
@@ -40,6 +40,7 @@ fn complaints(files: &[(String, String)]) -> Vec<Diagnostic> {
         }
     }
     found.extend(lint::lint(&set, jiff::civil::date(2026, 6, 1)));
+    found.extend(set.iter().flat_map(held::notes));
     found
 }
 

@@ -14,7 +14,7 @@ use crate::ids::UpstreamId;
 use crate::policy::compile::{CompiledPolicy, compile};
 use crate::policy::diagnostic::{Diagnostic, Severity};
 use crate::policy::format::{self, Texts};
-use crate::policy::{codes, lint, read};
+use crate::policy::{codes, held, lint, read};
 
 use super::{Exit, SettingsArgs};
 
@@ -149,6 +149,7 @@ fn check(texts: &Texts, settings: Option<&config::Settings>, today: jiff::civil:
         }
     }
     found.extend(lint::lint(&set, today));
+    found.extend(set.iter().flat_map(held::notes));
     if let Some(settings) = settings {
         against(settings, &set, &mut found);
     }

@@ -10,12 +10,12 @@ use std::path::PathBuf;
 use crate::crossing::transform::{Generalized, Generalizer, Masker};
 use crate::ids::{self, Direction, Shape};
 use crate::json::automaton::Otherwise;
-use crate::json::path::{Class, Path};
 use crate::json::text;
 use crate::json::window::{Judgement, Kind, Leaf, TraceOutcome};
 use crate::policy::compile::{Asker, CompiledLeg, CompiledPolicy, CompiledRoute, compile};
 use crate::policy::diagnostic::Severity;
 use crate::policy::explain::{Line, explain};
+use crate::policy::held::held;
 use crate::policy::read;
 use crate::policy::route::{Matched, NormalPath};
 use crate::policy::rule::{Action, BodyKind, Leg, Locator, Place, Route};
@@ -182,30 +182,8 @@ fn head(policy: &CompiledPolicy, route: &Route, which: Which, leg: &Leg) -> Stri
         route.direction.as_str(),
         if leaves { "leaves to the partner" } else { "arrives" },
     );
-    let held = leg.rules.iter().map(|rule| (&rule.id, &rule.locator, &rule.place));
-    let held = held.chain(leg.reveals.iter().map(|reveal| (&reveal.id, &reveal.locator, &reveal.place)));
-    for (id, locator, place) in held {
-        let Locator::Path(path) = locator else { continue };
-        let why = match path.class() {
-            Class::Stream => continue,
-            Class::Element => what_is_held(path),
-            Class::Body => "holds all of what it may select in, at most the body, to decide".to_owned(),
-        };
-        let most = policy.policy.limits.element_bytes;
-        shown.push_str(&format!(
-            "  {id} ({}:{}) {why} (at most {most} bytes): {}\n",
-            place.file,
-            place.line,
-            path.text()
-        ));
-    }
-    for (rule, inside) in leg.deep_rules().iter().filter_map(|deep| Some((deep.thing, deep.thing.inside()?))) {
-        let (place, most) = (at(&rule.place), policy.policy.limits.value_bytes);
-        let words = inside.words();
-        shown.push_str(&format!(
-            "  {} ({place}) holds each string, at most {most} bytes, to open it: {words}\n",
-            rule.id
-        ));
+    for held in held(leg, &policy.policy.limits) {
+        shown.push_str(&format!("  {} ({}) {held}\n", held.id, at(held.place)));
     }
     if let Some(must) = leg.rules.iter().find(|rule| rule.must) {
         shown.push_str(&format!("  nothing leaves before the whole body has passed: {} says `must`\n", must.id));
@@ -217,16 +195,6 @@ fn head(policy: &CompiledPolicy, route: &Route, which: Which, leg: &Leg) -> Stri
         shown.push_str(&format!("  {}: reveal {} ({})\n", beside(&reveal.locator), reveal.category, at(&reveal.place)));
     }
     shown
-}
-
-/// What a path of class `Element` holds.
-fn what_is_held(path: &Path) -> String {
-    match (path.from_end(), path.has_filter()) {
-        (Some(1), false) => "holds the last element of an array to decide".to_owned(),
-        (Some(last), false) => format!("holds the last {last} elements of an array to decide"),
-        (Some(last), true) => format!("holds one element, or the last {last} of an array, to decide"),
-        (None, _) => "holds one element at a time to decide".to_owned(),
-    }
 }
 
 fn beside(locator: &Locator) -> String {

@@ -60,6 +60,7 @@ codes! {
     INSIDE = "P055", "a string that cannot be opened";
     STORED = "P056", "a token that only a store can keep, or that none keeps";
     SUBJECT = "P057", "a subject that no stored token can be linked to";
+    HELD = "P058", "a rule for which a part of a body is held";
 
     ORACLE = "P060", "a revealed value that can be read back";
     CLEAR_WRITE = "P061", "a tokenized value that can be written in clear";

@@ -13,6 +13,7 @@ pub mod diagnostic;
 pub mod explain;
 pub mod format;
 pub mod headers;
+pub mod held;
 pub mod inside;
 pub mod kept;
 pub mod legs;
