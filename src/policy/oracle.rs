@@ -2,7 +2,8 @@
 
 use crate::ids::{Direction, Leg as Half};
 use crate::json::automaton::Otherwise;
-use crate::json::path::Path;
+use crate::json::path::{Path, Selector};
+use crate::json::text;
 
 use super::clash::paths_meet;
 use super::codes;
@@ -17,7 +18,9 @@ pub fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
     let legs: Vec<LegOf<'_>> = policy.legs().collect();
     for receiving in legs.iter().filter(|on| !on.discloses()) {
         for reveal in receiving.leg.deep_reveals() {
-            read_back(receiving, &reveal, &legs, found);
+            if !read_back(receiving, &reveal, &legs, found) {
+                read_by_name(receiving, &reveal, &legs, found);
+            }
             passes(receiving, reveal.thing, &legs, found);
         }
         if receiving.direction() == Direction::Inbound {
@@ -26,8 +29,13 @@ pub fn check(policy: &Policy, found: &mut Vec<Diagnostic>) {
     }
 }
 
-/// A partner that sends its token to the one place and reads the other has what the token stands for.
-fn read_back(receiving: &LegOf<'_>, reveal: &Deep<'_, Reveal>, legs: &[LegOf<'_>], found: &mut Vec<Diagnostic>) {
+/// A partner that sends its token to the one place and reads the other has what the token stands for. Gives whether that was said.
+fn read_back(
+    receiving: &LegOf<'_>,
+    reveal: &Deep<'_, Reveal>,
+    legs: &[LegOf<'_>],
+    found: &mut Vec<Diagnostic>,
+) -> bool {
     let Deep { way, thing: reveal } = reveal;
     for disclosing in legs.iter().filter(|on| on.discloses()) {
         let mirrored = receiving.direction() == Direction::Inbound
@@ -40,7 +48,7 @@ fn read_back(receiving: &LegOf<'_>, reveal: &Deep<'_, Reveal>, legs: &[LegOf<'_>
                 disclosing.name()
             );
             found.push(complaint(codes::ORACLE, Severity::Error, &reveal.place, message, "tokenize it there as well"));
-            return;
+            return true;
         }
         let rules = disclosing.leg.deep_rules();
         for kept in rules.iter().filter(|deep| matches!(deep.thing.action, Action::Keep { .. })) {
@@ -63,9 +71,79 @@ fn read_back(receiving: &LegOf<'_>, reveal: &Deep<'_, Reveal>, legs: &[LegOf<'_>
                     "tokenize it there as well, or say what other kind of data it is: `is = \"…\"`"
                 };
                 found.push(complaint(codes::ORACLE, Severity::Error, &reveal.place, message, help));
-                return;
+                return true;
             }
         }
+    }
+    false
+}
+
+/// What is revealed in a path, a query or a form is often one of the fields of the answer, which bears the same name.
+fn read_by_name(receiving: &LegOf<'_>, reveal: &Deep<'_, Reveal>, legs: &[LegOf<'_>], found: &mut Vec<Diagnostic>) {
+    let inbound = |on: &LegOf<'_>| on.direction() == Direction::Inbound;
+    for disclosing in legs.iter().filter(|on| on.discloses() && inbound(on) && inbound(receiving)) {
+        if !one_resource(&receiving.route.template, &disclosing.route.template) {
+            continue;
+        }
+        let rules = disclosing.leg.deep_rules();
+        let is_keep = |deep: &Deep<'_, Rule>| matches!(deep.thing.action, Action::Keep { .. });
+        let stricter = |kept: &Deep<'_, Rule>| rules.iter().any(|r| !is_keep(r) && spell(&r.way) == spell(&kept.way));
+        let kept = rules.iter().find(|deep| {
+            is_keep(deep) && deep.thing.category.is_none() && one_name(&deep.way, &reveal.way) && !stricter(deep)
+        });
+        if let Some(Deep { thing: rule, .. }) = kept {
+            let message = format!(
+                "reveal `{}`: rule `{}` (line {}) keeps what bears the same name on {}: if it is the same value, the partner can \
+                 read it back in clear",
+                reveal.thing.id,
+                rule.id,
+                rule.place.line,
+                disclosing.name(),
+            );
+            let help = "tokenize it there as well, or say what other kind of data it is: `is = \"…\"`";
+            found.push(complaint(codes::ORACLE, Severity::Warning, &reveal.thing.place, message, help));
+            return;
+        }
+    }
+}
+
+/// Whether two places of different kinds bear one name.
+fn one_name(a: &[&Locator], b: &[&Locator]) -> bool {
+    let ([a], [b]) = (a, b) else { return false };
+    let kinds = [a, b].map(|locator| std::mem::discriminant(*locator));
+    let [a, b] = [a, b].map(|locator| name(locator).map(text::fold));
+    kinds[0] != kinds[1] && a.is_some() && a == b
+}
+
+/// The name of a place that is a field of something flat: no header's, and of a document only its own members'.
+fn name(locator: &Locator) -> Option<&str> {
+    match locator {
+        Locator::Capture(name)
+        | Locator::Query(name)
+        | Locator::Cookie(name)
+        | Locator::Form(name)
+        | Locator::Part(name) => Some(name),
+        Locator::Path(path) => match path.segments() {
+            [segment] => match segment.selectors.as_slice() {
+                [Selector::Name(name)] => Some(name),
+                _ => None,
+            },
+            _ => None,
+        },
+        Locator::Header(_) | Locator::Event(_) | Locator::InPart { .. } => None,
+    }
+}
+
+/// The place of the same name in a body of this kind, where that is another kind of place.
+fn in_body(way: &[&Locator], body: &BodyKind) -> Option<Locator> {
+    let [locator] = way else { return None };
+    let name = name(locator)?;
+    match (body, locator) {
+        (BodyKind::Form, Locator::Form(_)) | (BodyKind::Multipart, Locator::Part(_)) => None,
+        (BodyKind::Form, _) => Some(Locator::Form(name.to_owned())),
+        (BodyKind::Multipart, _) => Some(Locator::Part(name.to_owned())),
+        (_, Locator::Form(_) | Locator::Part(_)) => Path::parse(&format!("$.{name}")).ok().map(Locator::Path),
+        _ => None,
     }
 }
 
@@ -150,7 +228,10 @@ fn passes(receiving: &LegOf<'_>, reveal: &Reveal, legs: &[LegOf<'_>], found: &mu
 fn written(receiving: &LegOf<'_>, legs: &[LegOf<'_>], found: &mut Vec<Diagnostic>) {
     for disclosing in legs.iter().filter(|on| on.direction() == Direction::Inbound) {
         for Deep { way, thing: rule } in tokenizes(disclosing) {
-            if !matches!(way.first(), Some(Locator::Path(_))) {
+            let in_a_body = |locator: &&Locator| {
+                matches!(locator, Locator::Path(_) | Locator::Form(_) | Locator::Part(_) | Locator::InPart { .. })
+            };
+            if !way.first().is_some_and(in_a_body) {
                 continue;
             }
             let mut rules = receiving.leg.deep_rules().into_iter().map(|deep| deep.thing);
@@ -168,17 +249,19 @@ fn written(receiving: &LegOf<'_>, legs: &[LegOf<'_>], found: &mut Vec<Diagnostic
                 return;
             }
             let writes = receiving.route.methods.iter().any(|m| matches!(m.as_str(), "POST" | "PUT" | "PATCH"));
-            let takes = receiving.half == Half::Request && unlisted(receiving.leg, &way, true);
+            let other = in_body(&way, &receiving.leg.body);
+            let there = other.as_ref().map_or_else(|| way.clone(), |locator| vec![locator]);
+            let takes = receiving.half == Half::Request && unlisted(receiving.leg, &there, true);
             if takes && writes && one_resource(&receiving.route.template, &disclosing.route.template) {
                 let message = format!(
                     "route `{}`: takes `{}` as it comes, though it leaves as tokens (rule `{}`, line {}): a token that comes \
                      back would be stored as if it were the value",
                     receiving.route.pattern,
-                    spell(&way),
+                    spell(&there),
                     rule.id,
                     rule.place.line
                 );
-                let help = "add a `reveal` for that path, or `default = \"drop\"` with a list of what may come in";
+                let help = "add a `reveal` for that place, or `default = \"drop\"` with a list of what may come in";
                 found.push(complaint(codes::CLEAR_WRITE, Severity::Warning, &receiving.route.place, message, help));
             }
         }
