@@ -6,7 +6,7 @@
 //! cargo bench --bench vault -- --tokens 10000000   # as many as that
 //! ```
 //!
-//! 64 exchanges at once, each with one value, each answer durable. Times are from the question to the answer, in a closed loop.
+//! Files are in the target folder, or in `$TIDEGATE_BENCH_FOLDER`. 64 exchanges at once, each with one value, each answer durable. Times are from the question to the answer, in a closed loop.
 
 #![allow(
     clippy::unwrap_used,
@@ -206,7 +206,10 @@ async fn child(folder: &Path, plan: Plan) {
 }
 
 async fn bench(plan: Plan) {
-    let folder = tempfile::tempdir_in(std::env::var_os("TIDEGATE_BENCH_FOLDER").unwrap_or_else(|| ".".into())).unwrap();
+    let folder = tempfile::tempdir_in(
+        std::env::var_os("TIDEGATE_BENCH_FOLDER").unwrap_or_else(|| env!("CARGO_TARGET_TMPDIR").into()),
+    )
+    .unwrap();
     let path = folder.path();
     println!("embedded: {} tokens; a sync of 16 KiB beside: {:?}", plan.tokens, sync_time(path));
     let mut filling = Command::new(std::env::current_exe().unwrap());
