@@ -14,6 +14,7 @@ use crate::config;
 
 pub mod check;
 pub mod demo;
+pub mod erase;
 pub mod explain;
 pub mod init;
 pub mod keys;
@@ -58,6 +59,10 @@ enum Command {
     Explain(explain::Args),
     /// Make and look after the keys
     Keys(keys::Args),
+    /// Forget persons in what is stored
+    Subject(erase::SubjectArgs),
+    /// Forget values, domains or old entries in what is stored
+    Forget(erase::ForgetArgs),
     /// Try it: a sample upstream, two partners and the proxy, all on this machine
     Demo(demo::Args),
     /// Write settings and a first policy for an upstream of yours
@@ -116,6 +121,8 @@ pub fn run(args: impl Iterator<Item = OsString>, out: &mut dyn Write, err: &mut 
         Command::Check(args) => check::run(args, out, err),
         Command::Explain(args) => explain::run(args, out, err),
         Command::Keys(args) => keys::run(args, out, err),
+        Command::Subject(args) => erase::subject(args, out, err),
+        Command::Forget(args) => erase::forget(args, out, err),
         Command::Demo(args) => demo::run(args, out, err),
         Command::Init(args) => init::run(args, out, err),
         Command::Version => {

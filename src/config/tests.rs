@@ -151,12 +151,12 @@ fn there_is_a_store_only_where_there_is_a_table_for_it() {
     let folder = Folder::new();
     assert!(folder.load(SMALLEST, &[], &[]).unwrap().vault.is_none());
     let vault = folder.load(&format!("{SMALLEST}[vault]\n"), &[], &[]).unwrap().vault.unwrap();
-    let Kind::Embedded(embedded) = vault.kind;
+    let Kind::Embedded(embedded) = vault.kind else { panic!() };
     assert_eq!((embedded.folder, embedded.cache_bytes), (folder.0.path().join("vault"), 64 << 20));
     assert_eq!((embedded.patience, vault.time), (secs(30), secs(2)));
     let over = [("TIDEGATE_VAULT__TIME", "1s")];
     let vault = folder.load(SMALLEST, &over, &["vault.folder=elsewhere"]).unwrap().vault.unwrap();
-    let Kind::Embedded(embedded) = vault.kind;
+    let Kind::Embedded(embedded) = vault.kind else { panic!() };
     assert_eq!((embedded.folder, vault.time), (folder.0.path().join("elsewhere"), secs(1)));
     check("[vault]", "kind = \"sqlite\"", "vault.kind", "embedded");
     check("[vault]", "time = \"0s\"", "vault.time", "must be from 1ms to 1m");

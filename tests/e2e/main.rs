@@ -32,6 +32,7 @@ mod records;
 mod reload;
 mod requests;
 mod samples;
+mod stored;
 mod streams;
 mod tokens;
 mod ways;

@@ -23,6 +23,8 @@ pub struct Settings {
 pub enum Kind {
     /// Files of this process.
     Embedded(embedded::Settings),
+    /// One that is open already: for programs, and tests, that bring their own.
+    Given(Arc<dyn TokenStore>),
 }
 
 /// Opens it, and puts the guard before it.
@@ -31,6 +33,7 @@ pub enum Kind {
 /// What is wrong with the store, and how to mend it.
 pub async fn open(settings: &Settings, meters: StoreMetrics) -> Result<Guard, OpenError> {
     let store: Arc<dyn TokenStore> = match &settings.kind {
+        Kind::Given(store) => Arc::clone(store),
         Kind::Embedded(embedded) => {
             let embedded = embedded.clone();
             let opened = tokio::task::spawn_blocking(move || Embedded::open(&embedded)).await;

@@ -168,3 +168,69 @@ proptest! {
         });
     }
 }
+
+mod erasure {
+    use super::super::erase::{Erased, Error, What};
+    use super::*;
+
+    /// One value for each of two people at each of two partners.
+    async fn filled() -> (Vault, Arc<Memory>, Vec<String>) {
+        let (vault, store) = vault();
+        let mut tokens = Vec::new();
+        let twelve = crate::json::text::canonical_number(b"12").unwrap();
+        for of in ["anna", "ben"] {
+            for (person, value) in [("7", Value::Text("x")), ("8", Value::Number(&twelve))] {
+                let mut wanted = Wanted::new(&issuer(&vault, of, "id", Spelling::Mail), value);
+                wanted.belongs_to(person);
+                let answer = vault.stored().unwrap().resolve(&[Ask::Issue(wanted)], NOW).await.unwrap().remove(0);
+                let Answer::Token(token) = answer else { panic!() };
+                tokens.push(String::from_utf8(token).unwrap());
+            }
+        }
+        (vault, store, tokens)
+    }
+
+    /// Which tokens end, by their number.
+    async fn check(domains: &[&str], what: What<'_>, expected: &[usize]) {
+        let (vault, store, tokens) = filled().await;
+        for of in ["anna", "ben"] {
+            vault.keys().rotate(&domain(of), false).unwrap();
+        }
+        vault.keys().refresh().unwrap();
+        let domains: Vec<DomainId> = domains.iter().map(|name| domain(name)).collect();
+        let mut erased = Erased::default();
+        vault.erase(&domains, what, &mut erased).await.unwrap();
+        let told: Vec<&String> = erased.tokens.values().flatten().collect();
+        let mut found: Vec<usize> =
+            told.iter().map(|told| tokens.iter().position(|one| one == *told).unwrap()).collect();
+        found.sort_unstable();
+        assert_eq!((found.as_slice(), erased.unreadable, store.len()), (expected, 0, 4 - expected.len()));
+        assert!(
+            erased
+                .tokens
+                .iter()
+                .all(|(of, tokens)| tokens.iter().all(|one| finder(&vault, of.as_str(), "id").genuine(one).is_some()))
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_forgotten_is_told_to_each_partner_in_its_own_tokens() {
+        let both = ["anna", "ben"];
+        let id = category("id");
+        check(&both, What::Subject("7"), &[0, 2]).await;
+        check(&["ben"], What::Subject("7"), &[2]).await;
+        check(&both, What::Subject("9"), &[]).await;
+        check(&both, What::Value(Some(&id), "x"), &[0, 2]).await;
+        check(&both, What::Value(Some(&id), "12.0"), &[1, 3]).await;
+        check(&both, What::Value(None, "x"), &[]).await;
+        check(&["anna"], What::All, &[0, 1]).await;
+        check(&both, What::IssuedBefore(NOW.0 + 1), &[0, 1, 2, 3]).await;
+        check(&both, What::IssuedBefore(NOW.0), &[]).await;
+    }
+
+    #[tokio::test]
+    async fn where_nothing_is_kept_nothing_is_forgotten() {
+        let erased = tests::vault().erase(&[domain("anna")], What::All, &mut Erased::default()).await;
+        assert!(matches!(erased, Err(Error::NoStore)));
+    }
+}

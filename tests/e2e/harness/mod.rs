@@ -20,13 +20,14 @@ pub mod upstream;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::path::{Path, PathBuf};
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tidegate::app::App;
 use tidegate::clock::{Clock, Time};
+use tidegate::vault::store::{TokenStore, open};
 use tidegate::{config, keys};
 use tokio::runtime::Runtime;
 
@@ -74,6 +75,7 @@ pub struct Builder {
     set: Vec<String>,
     clock: Clock,
     trap: Trap,
+    store: Option<Arc<dyn TokenStore>>,
 }
 
 /// A proxy that runs in this process.
@@ -107,6 +109,7 @@ impl Tidegate {
             set: Vec::new(),
             clock: Clock::system(),
             trap: Trap::default(),
+            store: None,
         }
     }
 
@@ -178,6 +181,11 @@ impl Tidegate {
 
     /// Stops the proxy in order; true if every exchange ended by itself. The leak trap springs as always.
     pub async fn stop(mut self) -> bool {
+        self.halt().await
+    }
+
+    /// As [`Tidegate::stop`]; what it left behind is still there.
+    pub async fn halt(&mut self) -> bool {
         let app = self.app.take().unwrap();
         spawn(app.stop()).await
     }
@@ -334,6 +342,12 @@ impl Builder {
         self
     }
 
+    /// Keeps tokens in this store.
+    pub fn keeping(mut self, store: Arc<dyn TokenStore>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
     /// A setting, as `--set` takes it.
     pub fn set(mut self, setting: &str) -> Self {
         self.set.push(setting.to_owned());
@@ -391,10 +405,13 @@ impl Builder {
 
     /// Writes the folder and starts the proxy; says why it does not start.
     pub async fn try_start(self) -> Result<Tidegate, String> {
-        let clock = self.clock.clone();
+        let (clock, store) = (self.clock.clone(), self.store.clone());
         let ground = self.ground();
-        let settings = config::load(&ground.settings_file(), std::iter::empty(), &ground.set)
+        let mut settings = config::load(&ground.settings_file(), std::iter::empty(), &ground.set)
             .map_err(|complaints| format!("{complaints:#?}"))?;
+        if let Some(store) = store {
+            settings.vault = Some(open::Settings { kind: open::Kind::Given(store), time: Duration::from_secs(5) });
+        }
         let started = spawn(App::start(settings, clock.clone())).await;
         let app = started.map_err(|error| error.to_string())?;
         Ok(Tidegate { app: Some(app), ground, clock })
