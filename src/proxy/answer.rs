@@ -9,7 +9,7 @@ use ::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use crate::crossing::Released;
 use crate::http::body::{Hold, Outgoing, Writer};
 use crate::http::coding;
-use crate::http::fate::Fate;
+use crate::http::fate::{Fate, Lost};
 use crate::http::pace::Pace;
 use crate::http::problem::EXCHANGE_HEADER;
 use crate::ids::{ExchangeId, Leg};
@@ -93,14 +93,21 @@ pub struct Rest {
     pub writer: Writer,
     /// How long the receiver may keep us waiting.
     pub pace: Pace,
+    /// What becomes of it at the connection.
+    pub fate: Arc<Fate>,
     /// What may still be on its way to upstream.
     pub pump: Option<Box<Pump>>,
 }
 
 impl Rest {
     async fn hand_on(self: Box<Self>, mut exchange: Exchange) {
-        let Self { mut passage, first, writer, pace, pump } = *self;
+        let Self { mut passage, first, writer, pace, fate, pump } = *self;
         let streamed = stream(&mut passage, first, writer, pace, &Refusal::AnswerSlow, |_| {}).await;
+        // The connection may see first that it is taken too slowly: both have the same time.
+        let streamed = match streamed {
+            Ok(Outcome::Abandoned) if fate.lost() == Some(Lost::Slow) => Err(Refusal::AnswerSlow),
+            streamed => streamed,
+        };
         passage.tell(&mut exchange.response);
         // With it goes what upstream's answer takes up.
         drop(passage);

@@ -39,6 +39,7 @@ use crate::crossing::bind::BoundLeg;
 use crate::crossing::head::HeadCrossing;
 use crate::crossing::{Released, head::ReleasedHead};
 use crate::http::body::{self, Outgoing, Writer};
+use crate::http::fate::Fate;
 use crate::http::listener::{Peer, Service};
 use crate::http::pace::Pace;
 use crate::ids::{Direction, ExchangeId, Leg, UpstreamId};
@@ -229,9 +230,11 @@ impl Proxy {
         let Sent { response, pump } = self.forward(exchange, &snapshot, &admitted, &head, body).await?;
         let reply = self.respond(exchange, &admitted, &head, response).await;
         match (reply, pump) {
-            (Ok(Reply::Part { response, passage, first, writer }), pump) => {
+            (Ok(Reply::Part { mut response, passage, first, writer }), pump) => {
                 let pace = passage.taking(self.bodies.pace);
-                let rest = Rest { passage, first, writer, pace, pump };
+                let fate = Arc::<Fate>::default();
+                response = response.map(|body| body.watched(Arc::clone(&fate)));
+                let rest = Rest { passage, first, writer, pace, fate, pump };
                 Ok((response, Then::Rest(Box::new(rest))))
             }
             (Ok(Reply::Whole(response)), None) => Ok((response, Then::End(Outcome::Delivered))),
