@@ -95,6 +95,13 @@ pub enum Refusal {
         /// The rule that looked for it.
         rule: RuleId,
     },
+    /// A masked value in a request, at a place that answers mask: it would overwrite the real one.
+    MaskedValueReturned {
+        /// Who sent it.
+        leg: Leg,
+        /// The rule that masks it.
+        rule: RuleId,
+    },
     /// A rule with `must` that matched nothing.
     RuleUnmatched {
         /// Who sent the body.
@@ -158,6 +165,7 @@ impl Refusal {
             Self::BodyTooLarge { .. } => "body_too_large",
             Self::BodySlow { .. } => "body_slow",
             Self::TokenNotAccepted { .. } => "token_not_accepted",
+            Self::MaskedValueReturned { .. } => "masked_value_returned",
             Self::RuleUnmatched { .. } => "rule_unmatched",
             Self::RuleFailed { .. } => "rule_failed",
             Self::UpstreamUnreachable => "upstream_unreachable",

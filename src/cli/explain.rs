@@ -238,6 +238,7 @@ fn table(lines: &[Line]) -> String {
                 Some(Asker::Reveal(index)) => line.leg.reveals.get(index).map_or_else(Default::default, |reveal| {
                     (reveal.category.to_string(), format!("reveal {} ({})", reveal.id, at(&reveal.place)))
                 }),
+                Some(Asker::Guard(_)) => (String::new(), "default keep, no masked value".to_owned()),
             };
             let (leaves, colour) = match (&line.leaves, line.outcome) {
                 (Some(leaves), TraceOutcome::Kept) => (short(leaves), GREEN),
@@ -292,6 +293,7 @@ fn placeholder(leg: &CompiledLeg, today: jiff::civil::Date, leaf: &Leaf<'_>, out
             let category = leg.leg.reveals.get(index).map(|reveal| reveal.category.as_str());
             return put(&format!("<revealed:{}>", category.unwrap_or_default()), out);
         }
+        Some(Asker::Guard(_)) => return Judgement::Pass,
         None => None,
     };
     let Some(action) = action else { return Judgement::Refuse };

@@ -53,6 +53,8 @@ impl Beside {
             let locator = match asker {
                 Asker::Rule(index) => leg.rules.get(*index).map(|rule| &rule.locator),
                 Asker::Reveal(index) => leg.reveals.get(*index).map(|reveal| &reveal.locator),
+                // Guards look into documents only.
+                Asker::Guard(_) => None,
             };
             match locator {
                 Some(Locator::Capture(name)) => pick(&mut beside.captures, name.as_str().into(), *asker, compiled),

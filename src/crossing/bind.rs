@@ -11,7 +11,7 @@ use crate::clock::Time;
 use crate::ids::{self, DomainId, RuleId, Shape};
 use crate::json::{patch, text};
 use crate::keys;
-use crate::policy::compile::{Asker, CompiledLeg};
+use crate::policy::compile::{Asker, CompiledLeg, Guard};
 use crate::policy::kept;
 use crate::policy::rule::{Action, Leg, Plain};
 use crate::vault::store::Spelling;
@@ -19,6 +19,7 @@ use crate::vault::stored::ask::{Ask, Stored};
 use crate::vault::stored::{Finder, Issuer};
 use crate::vault::token::{Issued, Opened, Value};
 use crate::vault::{Opener, Pseudonymizer, Recipient, Sealer, Vault};
+use crate::verdict::Refusal;
 
 use super::beside::Beside;
 use super::inside::{Hand, Opening};
@@ -36,6 +37,8 @@ pub struct BoundLeg {
     pub rules: Vec<Transformer>,
     /// By index of `Leg::reveals`.
     pub reveals: Vec<Transformer>,
+    /// By index of `CompiledLeg::guards`.
+    pub guards: Vec<Transformer>,
     /// What happens beside the body.
     pub beside: Beside,
     /// The rules with `must` and a path: those that a body has to match. Where there is one, the body is atomic as a whole.
@@ -117,6 +120,7 @@ impl BoundLeg {
         match asker {
             Asker::Rule(index) => self.rules.get(index),
             Asker::Reveal(index) => self.reveals.get(index),
+            Asker::Guard(index) => self.guards.get(index),
         }
     }
 
@@ -125,6 +129,7 @@ impl BoundLeg {
         match asker {
             Asker::Rule(index) => self.compiled.leg.rules.get(index).map(|rule| &rule.id),
             Asker::Reveal(index) => self.compiled.leg.reveals.get(index).map(|reveal| &reveal.id),
+            Asker::Guard(index) => self.compiled.guards.get(index).map(|guard| &guard.rule),
         }
     }
 }
@@ -155,7 +160,7 @@ impl Binder<'_> {
             Asker::Rule(index) => {
                 Some((*index, slot.map_or(Wanted::Selection(selection), |slot| Wanted::Inside(slot, selection))))
             }
-            Asker::Reveal(_) => None,
+            Asker::Reveal(_) | Asker::Guard(_) => None,
         });
         let in_form = |index: &usize| compiled.leg.rules.get(*index).is_some_and(|rule| rule.locator.is_asked_for());
         let formed = (0..compiled.leg.rules.len()).filter(in_form).map(|index| (index, Wanted::Rule(index)));
@@ -211,10 +216,13 @@ impl Binder<'_> {
             let finder = vault.finder(domain, &reveal.category)?;
             reveals.push(Transformer::Reveal { opener, finder, plain: reveal.plain });
         }
+        let masks: Arc<[Masker]> = compiled.guards.iter().map(|guard| Masker(guard.mask)).collect();
+        let guard = |guard: &Guard| Transformer::Guard(guard.rule.clone(), self.side, Arc::clone(&masks));
+        let guards = compiled.guards.iter().map(guard).collect();
         let beside = Beside::new(&compiled);
         let stored = vault.stored().cloned();
         let subject = if slot.is_none() { subject(&compiled.leg) } else { None };
-        Ok(BoundLeg { musts, compiled, side: self.side, rules, reveals, beside, stored, subject })
+        Ok(BoundLeg { musts, compiled, side: self.side, rules, reveals, guards, beside, stored, subject })
     }
 }
 
@@ -241,6 +249,8 @@ pub enum Transformer {
     Pseudonymize(Pseudonymizer),
     /// `encrypt`
     Encrypt(Recipient),
+    /// No masked value comes back here: the rule that masks, the leg, and all ways in which values are masked.
+    Guard(RuleId, ids::Leg, Arc<[Masker]>),
     /// `reveal`
     Reveal {
         /// For tokens that carry their value.
@@ -304,6 +314,13 @@ impl Transformer {
         };
         match self {
             Self::Keep => Applied::Pass,
+            Self::Guard(rule, leg, masks) => {
+                if !masks.iter().any(|mask| mask.made(spelt)) {
+                    return Applied::Pass;
+                }
+                hand.cause = Some(Refusal::MaskedValueReturned { leg: *leg, rule: rule.clone() });
+                Applied::Refuse { foreign: false }
+            }
             Self::Remove => Applied::Remove,
             Self::Replace(with) => {
                 out.extend_from_slice(with.as_bytes());

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::ids::Direction;
+use crate::ids::{Direction, RuleId};
 use crate::json;
 use crate::json::automaton::{Otherwise, Program, ProgramError, Selection, Verb};
 use crate::json::path::Path;
@@ -11,7 +11,7 @@ use crate::json::path::Path;
 use super::actions::REVEAL_RANK;
 use super::diagnostic::{Diagnostic, Severity};
 use super::route::Router;
-use super::rule::{Action, BodyKind, Leg, Locator, Place, Policy, Reveal, Rule};
+use super::rule::{Action, BodyKind, Leg, Locator, Mask, Place, Policy, Reveal, Route, Rule};
 use super::{clash, codes};
 
 /// One partner's policy, ready to run. Shared by every exchange.
@@ -38,11 +38,24 @@ pub struct CompiledRoute {
     pub error: Option<CompiledLeg>,
 }
 
+/// A place at which a partner is given values masked: one that comes back there in a request would overwrite the real one.
+#[derive(Clone, Debug)]
+pub struct Guard {
+    /// The rule that masks it.
+    pub rule: RuleId,
+    /// How.
+    pub mask: Mask,
+    path: Path,
+    except: Vec<Path>,
+}
+
 /// Who asked for a selection of a [`Program`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Asker {
     /// Index into `Leg::rules`.
     Rule(usize),
+    /// Index into `CompiledLeg::guards`: no rule of the file, and laxer than each of them but `keep`.
+    Guard(usize),
     /// Index into `Leg::reveals`.
     Reveal(usize),
 }
@@ -64,6 +77,8 @@ pub struct CompiledLeg {
     pub unit_bytes: u64,
     /// The rules inside strings, by index of the rule that opens them.
     pub inside: BTreeMap<usize, Self>,
+    /// Where masked values must not come back.
+    pub guards: Vec<Guard>,
     /// What one body, line or event may cost.
     pub limits: json::Limits,
     /// Parts that are JSON.
@@ -104,6 +119,7 @@ impl CompiledLeg {
             let (locator, rank) = match asker {
                 Asker::Rule(rule) => self.leg.rules.get(*rule).map(|rule| (&rule.locator, rule.action.rank()))?,
                 Asker::Reveal(reveal) => (&self.leg.reveals.get(*reveal)?.locator, REVEAL_RANK),
+                Asker::Guard(_) => return None,
             };
             is(locator).then_some((rank, index))
         });
@@ -126,12 +142,12 @@ pub fn compile(policy: Policy) -> Result<CompiledPolicy, Vec<Diagnostic>> {
     let mut routes = Vec::new();
     for route in &policy.routes {
         let unit = policy.limits.atomic_bytes;
-        let mut leg = |leg: &Leg| {
-            let compiled = compile_leg(leg, &route.place, limits, &mut found);
+        let mut leg = |leg: &Leg, guards| {
+            let compiled = compile_leg(leg, &route.place, limits, guards, &mut found);
             compiled.map(|compiled| CompiledLeg { unit_bytes: unit, ..compiled })
         };
-        let (request, response) = (leg(&route.request), leg(&route.response));
-        let error = route.error.as_ref().map(&mut leg);
+        let (request, response) = (leg(&route.request, guards(&policy, route)), leg(&route.response, Vec::new()));
+        let error = route.error.as_ref().map(|error| leg(error, Vec::new()));
         if let (Some(request), Some(response)) = (request, response) {
             match error {
                 Some(None) => {}
@@ -165,19 +181,46 @@ fn router(policy: &Policy, direction: Direction, found: &mut Vec<Diagnostic>) ->
     })
 }
 
-fn compile_leg(leg: &Leg, route: &Place, limits: json::Limits, found: &mut Vec<Diagnostic>) -> Option<CompiledLeg> {
+/// The places that answers on this path mask, whatever the method: a partner writes back what it has read.
+fn guards(policy: &Policy, route: &Route) -> Vec<Guard> {
+    if route.direction == Direction::Outbound {
+        return Vec::new();
+    }
+    let same = |other: &&Route| other.direction == route.direction && other.template.is_like(&route.template);
+    let answers = policy.routes.iter().filter(same).map(|route| &route.response);
+    // Where nothing keeps a value, a guard must not let it pass.
+    let kept = |path: &Path| {
+        let keeps = |rule: &Rule| matches!((&rule.action, &rule.locator), (Action::Keep { .. }, Locator::Path(kept)) if rule.except.is_empty() && kept.segments() == path.segments());
+        route.request.default == Otherwise::Keep || route.request.rules.iter().any(keeps)
+    };
+    let masked = answers.flat_map(|leg| &leg.rules).filter_map(|rule| match (&rule.action, &rule.locator) {
+        (Action::Mask(mask), Locator::Path(path)) if kept(path) => {
+            Some(Guard { rule: rule.id.clone(), mask: *mask, path: path.clone(), except: rule.except.clone() })
+        }
+        _ => None,
+    });
+    masked.collect()
+}
+
+fn compile_leg(
+    leg: &Leg,
+    route: &Place,
+    limits: json::Limits,
+    guards: Vec<Guard>,
+    found: &mut Vec<Diagnostic>,
+) -> Option<CompiledLeg> {
     let rules = leg.rules.iter().enumerate().map(|(index, rule)| (Asker::Rule(index), &rule.locator));
     let reveals = leg.reveals.iter().enumerate().map(|(index, reveal)| (Asker::Reveal(index), &reveal.locator));
     let beside = rules.chain(reveals).filter(|(_, locator)| !matches!(locator, Locator::Path(_)));
     let beside: Vec<Asker> = beside.map(|(asker, _)| asker).collect();
-    let (selections, askers) = selections(leg, |locator| match locator {
+    let (selections, askers) = selections(leg, &guards, |locator| match locator {
         Locator::Path(path) => Some(path),
         _ => None,
     });
     let inside = inside(leg, route, limits, found)?;
     let mut parts = Vec::new();
     for name in part_names(leg, found) {
-        let (selections, askers) = self::selections(leg, |locator| match locator {
+        let (selections, askers) = self::selections(leg, &[], |locator| match locator {
             Locator::InPart { part, path } if *part == name => Some(path),
             _ => None,
         });
@@ -198,6 +241,7 @@ fn compile_leg(leg: &Leg, route: &Place, limits: json::Limits, found: &mut Vec<D
             unit_bytes: 0,
             limits,
             inside: self::inside(leg, route, limits, found)?,
+            guards: Vec::new(),
         };
         parts.push(CompiledPart { name, leg: compiled });
     }
@@ -224,6 +268,7 @@ fn compile_leg(leg: &Leg, route: &Place, limits: json::Limits, found: &mut Vec<D
         unit_bytes: 0,
         limits,
         inside,
+        guards,
     })
 }
 
@@ -237,7 +282,7 @@ fn inside(
     let mut inside = BTreeMap::new();
     for (index, rule) in leg.rules.iter().enumerate() {
         if let Some(opened) = rule.inside() {
-            inside.insert(index, compile_leg(&opened.leg, route, limits, found)?);
+            inside.insert(index, compile_leg(&opened.leg, route, limits, Vec::new(), found)?);
         }
     }
     Some(inside)
@@ -268,7 +313,11 @@ fn part_names(leg: &Leg, found: &mut Vec<Diagnostic>) -> Vec<String> {
 }
 
 /// What the rules that lead into one document ask of it, and who asks.
-fn selections<'l>(leg: &'l Leg, path: impl Fn(&'l Locator) -> Option<&'l Path>) -> (Vec<Selection>, Vec<Asker>) {
+fn selections<'l>(
+    leg: &'l Leg,
+    guards: &[Guard],
+    path: impl Fn(&'l Locator) -> Option<&'l Path>,
+) -> (Vec<Selection>, Vec<Asker>) {
     let mut selections = Vec::new();
     let mut askers = Vec::new();
     let mut settings = Settings::default();
@@ -283,7 +332,7 @@ fn selections<'l>(leg: &'l Leg, path: impl Fn(&'l Locator) -> Option<&'l Path>) 
             // A fold never widens a `keep`.
             folded: folded && !matches!(verb, Verb::Keep { .. }),
             verb,
-            rank: rule.action.rank(),
+            rank: rule.action.rank() * 2,
             settings: settings.of_rule(rule),
         });
     }
@@ -294,14 +343,29 @@ fn selections<'l>(leg: &'l Leg, path: impl Fn(&'l Locator) -> Option<&'l Path>) 
             path: path.clone(),
             except: Vec::new(),
             verb: Verb::Transform,
-            rank: REVEAL_RANK,
+            rank: REVEAL_RANK * 2,
             settings: settings.of_reveal(reveal),
             // To turn a token back at a place that the policy does not spell would be a widening too.
             folded: false,
         });
     }
+    for (index, guard) in guards.iter().enumerate() {
+        askers.push(Asker::Guard(index));
+        selections.push(Selection {
+            path: guard.path.clone(),
+            except: guard.except.clone(),
+            verb: Verb::Transform,
+            // Between `keep` and a reveal, and all alike: each looks for what any of them would have made.
+            rank: GUARD_RANK,
+            settings: 0,
+            folded,
+        });
+    }
     (selections, askers)
 }
+
+/// As the ranks of selections are counted, which are twice those of rules.
+const GUARD_RANK: u8 = 1;
 
 fn verb(action: &Action) -> Verb {
     match action {
@@ -350,6 +414,8 @@ fn complain(leg: &Leg, route: &Place, askers: &[Asker], error: &ProgramError, fo
     let dear = selections.iter().filter_map(|&index| match askers.get(index)? {
         Asker::Rule(rule) => leg.rules.get(*rule).map(|rule| (Some(&rule.id), &rule.place)),
         Asker::Reveal(reveal) => leg.reveals.get(*reveal).map(|reveal| (Some(&reveal.id), &reveal.place)),
+        // Its rule is complained of where it stands.
+        Asker::Guard(_) => None,
     });
     let mut dear: Vec<_> = dear.collect();
     if dear.is_empty() {

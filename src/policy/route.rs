@@ -24,6 +24,16 @@ pub enum TemplateSegment {
 }
 
 impl Template {
+    /// Whether both match the same paths: the names of captures do not count.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        let alike = |(one, other): (&TemplateSegment, &TemplateSegment)| match (one, other) {
+            (TemplateSegment::Capture(_), TemplateSegment::Capture(_)) => true,
+            (one, other) => one == other,
+        };
+        self.segments.len() == other.segments.len() && self.segments.iter().zip(&other.segments).all(alike)
+    }
+
     /// Reads a template. The error says what is wrong, in words for the policy's author.
     pub fn parse(text: &str) -> Result<Self, String> {
         let Some(rest) = text.strip_prefix('/') else {

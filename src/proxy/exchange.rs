@@ -300,7 +300,9 @@ impl Exchange {
 
     fn rule(&self) -> Option<&str> {
         match self.refusal.as_ref()? {
-            Refusal::TokenNotAccepted { rule, .. } | Refusal::RuleUnmatched { rule, .. } => Some(rule.as_str()),
+            Refusal::TokenNotAccepted { rule, .. }
+            | Refusal::MaskedValueReturned { rule, .. }
+            | Refusal::RuleUnmatched { rule, .. } => Some(rule.as_str()),
             Refusal::RuleFailed { rule, .. } => rule.as_ref().map(|rule| rule.as_str()),
             _ => None,
         }

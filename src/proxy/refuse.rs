@@ -42,6 +42,7 @@ pub fn problem(refusal: &Refusal) -> Problem {
         | R::BodyCodingWrong { leg: Leg::Response }
         | R::BodyTooLarge { leg: Leg::Response }
         | R::TokenNotAccepted { leg: Leg::Response, .. }
+        | R::MaskedValueReturned { leg: Leg::Response, .. }
         | R::RuleUnmatched { leg: Leg::Response, .. }
         | R::RuleFailed { leg: Leg::Response, .. } => {
             (502, refusal.code(), "the service answered with something that cannot be passed on")
@@ -57,6 +58,9 @@ pub fn problem(refusal: &Refusal) -> Problem {
         R::BodyTooLarge { leg: Leg::Request } => (413, "body_too_large", "the body is too large"),
         R::BodySlow { leg: Leg::Request } => (408, "body_slow", "the body did not come in time"),
         R::TokenNotAccepted { leg: Leg::Request, .. } => (422, "token_not_accepted", "a token was not accepted"),
+        R::MaskedValueReturned { leg: Leg::Request, .. } => {
+            (422, "masked_value_returned", "a masked value cannot be written back")
+        }
         R::RuleUnmatched { leg: Leg::Request, .. } => {
             (422, "rule_unmatched", "a field that has to be there is missing")
         }
@@ -183,6 +187,7 @@ mod tests {
         both(&|leg| Refusal::BodyTooLarge { leg }, 413, "body_too_large", 502);
         both(&|leg| Refusal::BodySlow { leg }, 408, "body_slow", 504);
         both(&|leg| Refusal::TokenNotAccepted { leg, rule: rule() }, 422, "token_not_accepted", 502);
+        both(&|leg| Refusal::MaskedValueReturned { leg, rule: rule() }, 422, "masked_value_returned", 502);
         both(&|leg| Refusal::RuleUnmatched { leg, rule: rule() }, 422, "rule_unmatched", 502);
         both(&|leg| Refusal::RuleFailed { leg, rule: Some(rule()) }, 422, "rule_failed", 502);
         check(&Refusal::UpstreamUnreachable, 502, "upstream_unreachable");

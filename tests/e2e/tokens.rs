@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::harness::policy::Policy;
-use super::harness::upstream::Upstream;
+use super::harness::upstream::{Upstream, full};
 use super::harness::{Tidegate, until};
 use super::samples::{COURIER, NETWORK, ORDER};
 
@@ -61,6 +61,75 @@ async fn a_token_of_another_partner_is_not_turned_back() {
     for said in [&logs, &metrics, &line.to_string()] {
         assert!(!said.contains("tk1_"), "{said}");
     }
+}
+
+/// An answer that masks, and two ways to write it back.
+const PROFILE: &str = r#"
+[[inbound]]
+match = "GET /v1/profiles/{id}"
+upstream = "orders"
+[inbound.response]
+keep = ["$.city"]
+fields = [
+  { path = "$.phone", is = "contact.phone", do = "mask", keep_last = 4 },
+  { path = "$.cards[*].number", is = "card", do = "mask", keep_first = 1, keep_last = 2, same_length = true },
+]
+
+[[inbound]]
+match = "PUT /v1/profiles/{profile}"
+upstream = "orders"
+
+[[inbound]]
+match = "PATCH /v1/profiles/{id}"
+upstream = "orders"
+[inbound.request]
+default = "drop"
+keep = ["$.city"]
+
+[[inbound]]
+match = "POST /v1/profiles"
+upstream = "orders"
+"#;
+
+#[tokio::test]
+async fn a_masked_value_does_not_come_back_to_overwrite_the_real_one() {
+    let upstream =
+        Upstream::json(r#"{"city": "Oslo", "phone": "+4740612345", "cards": [{"number": "4111222233334444"}]}"#);
+    let upstream = upstream.start().await;
+    let tidegate = Tidegate::with(Policy::of("parcelo", PROFILE)).upstream("orders", &upstream).start().await;
+    let partner = tidegate.partner("parcelo");
+    let seen = partner.get("/v1/profiles/7").await.json();
+    assert_eq!(seen, json!({"city": "Oslo", "phone": "******2345", "cards": [{"number": "4*************44"}]}));
+    let before = upstream.received().len();
+    let typed = partner.clone().header("content-type", "application/json");
+    let put = async |body: &str| typed.send("PUT", "/v1/profiles/7", Some(full(body.to_owned()))).await;
+    for (member, value) in [
+        ("phone", json!("******2345")),
+        ("phone", json!("******")),
+        ("phone", json!("******2346")),
+        ("Phone", json!("******2345")),
+        ("phone", json!({"home": ["******2345"]})),
+        ("cards", json!([{"number": "4*************44"}])),
+        ("cards", json!([{"number": "41"}, {"number": "4*44"}])),
+    ] {
+        let reply = put(&json!({"city": "Oslo", member: value}).to_string()).await;
+        assert_eq!(reply.refusal(), (422, "masked_value_returned".to_owned()), "{member}: {value}");
+        assert_eq!(tidegate.cause(&reply).await, "masked_value_returned");
+    }
+    assert_eq!(upstream.received().len(), before, "nothing may have reached the upstream");
+    // What is no mask of that rule, and other places and paths, are left alone, byte for byte.
+    for body in [
+        r#"{"city":"******2345", "phone": "+4740612346","cards":[{"number":"4111"}]}"#,
+        r#"{"phone": "*2345", "cards": [{"number": 4111222233334444}, {"name": "4**44"}]}"#,
+        r#"{"phone": {"home": null, "on": true, "more": [1, {}, "2"]}, "note": "******2345"}"#,
+    ] {
+        assert_eq!(put(body).await.status, 200, "{body}");
+        assert!(upstream.last().bytes().ends_with(body.as_bytes()), "{body}");
+    }
+    let patch = typed.send("PATCH", "/v1/profiles/7", Some(full(r#"{"city":"Oslo","phone":"1"}"#))).await;
+    assert_eq!((patch.status, upstream.last().json()), (200, json!({"city": "Oslo"})), "a guard keeps nothing");
+    let reply = partner.post("/v1/profiles", r#"{"phone": "******2345"}"#).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
 }
 
 #[tokio::test]

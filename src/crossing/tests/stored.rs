@@ -203,8 +203,10 @@ fn one_way_or_the_other(house: &House, body: &str, step: usize) {
     assert_eq!(blanked(&out), blanked(&passed(sealed, body.as_bytes(), step)), "{body}");
     // The same tokens, however it is cut.
     assert_eq!(out, passed(stored, body.as_bytes(), usize::MAX), "{body}");
-    let sealed_back = passed(back_sealed, &passed(sealed, body.as_bytes(), step), step);
-    let stored_back = passed(back, &out, step);
+    // A masked value would not be taken back.
+    let real = |out: Vec<u8>| String::from_utf8(out).unwrap().replace("******", "real").into_bytes();
+    let sealed_back = passed(back_sealed, &real(passed(sealed, body.as_bytes(), step)), step);
+    let stored_back = passed(back, &real(out), step);
     assert_eq!(parsed(&stored_back), parsed(&sealed_back), "{body}");
 }
 

@@ -43,6 +43,27 @@ impl Masker {
     }
 }
 
+impl Masker {
+    /// Whether a text could be what this makes of some value. One that it could be is taken for it: no partner writes a run of
+    /// `*` in earnest where it reads one.
+    pub fn made(&self, text: &str) -> bool {
+        let Mask { keep_first, keep_last, same_length } = self.0;
+        let masked = |middle: &str| {
+            let run = middle.bytes().all(|byte| byte == b'*');
+            run && if same_length { !middle.is_empty() } else { middle.len() == RUN }
+        };
+        if masked(text) {
+            return true;
+        }
+        let start = text.grapheme_indices(true).nth(keep_first).map_or(text.len(), |(at, _)| at);
+        let end = match keep_last.checked_sub(1) {
+            Some(back) => text.grapheme_indices(true).rev().nth(back).map_or(0, |(at, _)| at),
+            None => text.len(),
+        };
+        text.get(start..end).is_some_and(masked)
+    }
+}
+
 /// `generalize`.
 #[derive(Clone, Copy, Debug)]
 pub struct Generalizer(pub Generalize);

@@ -43,6 +43,25 @@ fn none(to: Generalize, texts: &[&str]) {
 }
 
 #[test]
+fn what_a_mask_made_is_known_again() {
+    for keep_first in 0..3 {
+        for keep_last in 0..4 {
+            for same_length in [false, true] {
+                let masker = Masker(Mask { keep_first, keep_last, same_length });
+                for value in ["a", "ab", "+4740612345", "Zoë Ñandú", "👩‍👩‍👧‍👦 family", "anna@example.org"]
+                {
+                    let mut masked = String::new();
+                    masker.mask(value, &mut masked);
+                    assert!(masker.made(&masked), "{masked}");
+                    assert!(!masker.made(value), "{value}");
+                }
+                assert!(!masker.made(""));
+            }
+        }
+    }
+}
+
+#[test]
 fn a_mask_hides_the_length() {
     assert_eq!(masked("+49 151 2345678", 0, 4, false), "******5678");
     assert_eq!(masked("DE89370400440532013000", 4, 2, false), "DE89******00");
