@@ -20,6 +20,8 @@ use super::{Place, Stop, parse, words};
 pub(super) enum Kind {
     /// `tokenize`
     Token,
+    /// `tokenize, store = "vault"`
+    Stored,
     /// `tokenize, as = "digits"`
     Digits,
     /// `pseudonymize`
@@ -30,6 +32,7 @@ impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Token => "tokens",
+            Self::Stored => "stored tokens",
             Self::Digits => "digits",
             Self::Pseudonym => "pseudonyms",
         })
@@ -41,6 +44,7 @@ impl Kind {
         match action {
             Action::Tokenize(Shape::Digits) => Some(Self::Digits),
             Action::Tokenize(_) => Some(Self::Token),
+            Action::Store(_) => Some(Self::Stored),
             Action::Pseudonymize => Some(Self::Pseudonym),
             _ => None,
         }
@@ -48,7 +52,7 @@ impl Kind {
 
     fn at_a_rotation(self) -> &'static str {
         match self {
-            Self::Token => {
+            Self::Token | Self::Stored => {
                 "other tokens for the same values: joins with earlier ones break; the old ones are still turned back"
             }
             Self::Digits => "the same digits as before, until the oldest epoch is destroyed",
