@@ -103,6 +103,8 @@ impl Events {
             }
             empty = empty && out.len() == start;
         }
+        // Ids and comments belong to whom the data belongs to.
+        bench.hand.document_ended();
         Ok(())
     }
 

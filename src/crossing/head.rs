@@ -295,7 +295,8 @@ impl<'a> HeadCrossing<'a> {
     /// # Errors
     /// A rule with `must` that matched nothing.
     pub fn finish(mut self) -> Result<ReleasedHead, Refusal> {
-        if self.waits() {
+        // Run again, it asks for just what it asked for before: else a value would get the answer of another one.
+        if self.waits() || self.hand.has_answers_left() {
             return Err(self.failed(None));
         }
         self.settle();

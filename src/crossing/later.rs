@@ -176,13 +176,14 @@ impl Hand {
         later.subject = Some(Zeroizing::new(subject.to_owned()));
     }
 
-    /// The document is whole: what it asked belongs to its subject.
+    /// The document is whole: what it asked belongs to its subject, and so does what stands beside it and is looked at before the
+    /// next one begins.
     pub(super) fn document_ended(&mut self) {
         let Some(later) = &mut self.later else { return };
-        if let Some(subject) = later.subject.take() {
+        if let Some(subject) = &later.subject {
             for ask in later.asks.iter_mut().skip(later.ended) {
                 if let Ask::Issue(wanted) = ask {
-                    wanted.belongs_to(&subject);
+                    wanted.belongs_to(subject);
                 }
             }
         }
@@ -212,6 +213,12 @@ impl Hand {
     /// Everything is run again, and gets these answers.
     pub(super) fn replay(&mut self, answers: Vec<Answer>) {
         self.later = Some(Box::new(Later { replay: Some(answers.into()), ..Later::default() }));
+    }
+
+    /// Whether there are answers that nothing has asked for when it was run again.
+    pub(super) fn has_answers_left(&self) -> bool {
+        let replay = self.later.as_ref().and_then(|later| later.replay.as_ref());
+        replay.is_some_and(|answers| !answers.is_empty())
     }
 
     /// Runs `again` with these answers; gives back what it made, and whether it took them all.
@@ -267,6 +274,10 @@ impl<'a> Filler<'a> {
     pub(super) fn fill(mut self, sink: &mut Sink, ready: &mut (usize, usize)) -> Result<(), Refusal> {
         let answered = self.answers.len();
         let count = sink.gaps.iter().take_while(|gap| gap.waiting.asks.end <= answered).count();
+        // An answer is given once: a gap behind one that waits on would never get its own.
+        if let Some(gap) = sink.gaps.iter().skip(count).find(|gap| gap.waiting.asks.start < answered) {
+            return Err(self.refusal(gap));
+        }
         let grown = sink.fill(count, |gap, out| self.value(gap, out))?;
         let shift: usize = grown.iter().take(ready.1).sum();
         *ready = (ready.0 + shift, ready.1.saturating_sub(count));

@@ -301,10 +301,11 @@ impl Crossing {
         let filled = filler.and_then(|filler| filler.fill(&mut self.out.sink, &mut self.out.ready));
         self.failed = false;
         if filled.is_err() {
-            // What was written before this window has all its values.
+            // What was written before this window leaves only where all its values stand in it.
+            let whole = if before.1 == 0 { before.0 } else { 0 };
             self.out.sink.gaps.clear();
-            self.out.sink.bytes.truncate(before.0);
-            self.out.ready = (before.0, 0);
+            self.out.sink.bytes.truncate(whole);
+            self.out.ready = (whole, 0);
             return self.settle(filled);
         }
         self.settle(done)

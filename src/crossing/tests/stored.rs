@@ -544,6 +544,36 @@ fn tokens_belong_to_the_person_whose_document_it_is() {
 }
 
 #[test]
+fn ids_and_comments_of_an_event_belong_to_the_person_of_its_data() {
+    let fields = "{ path = \"$.id\", is = \"c.id\", do = \"tokenize\", store = \"vault\" }, { event = \"id\", is = \"c.event\", do = \"tokenize\", store = \"vault\" }";
+    let routes = both("sse", fields, REVEAL, "vault")
+        .replace("default = \"keep\"\n", "default = \"keep\"\nsubject = \"$.id\"\n");
+    let event = |name: &str, first: bool| {
+        let (id, data) = (format!("id: number of {name}\n"), format!("data: {{\"id\":\"{name}\"}}\n"));
+        if first { format!("{id}{data}\n") } else { format!("{data}{id}\n") }
+    };
+    for first in [true, false] {
+        let body = event("anna", first) + &event("ben", first);
+        for step in [1, 3, 999] {
+            let house = house(&routes, Watched::default());
+            let out = passed(&house.legs[1], body.as_bytes(), step);
+            let text = String::from_utf8(out).unwrap();
+            let tokens: Vec<_> = text.split(['"', ' ', '\n']).filter(|word| word.starts_with("tk1_")).collect();
+            assert_eq!(tokens.len(), 4, "{text}");
+            assert_eq!(text.lines().count(), body.lines().count(), "{text}");
+            // Two of each person.
+            let mut subjects: Vec<_> = all(&house).into_iter().map(|entry| entry.subjects).collect();
+            subjects.sort();
+            assert!(subjects.iter().all(|of| of.len() == 1), "{first} {step}");
+            assert!(
+                subjects[0] == subjects[1] && subjects[1] != subjects[2] && subjects[2] == subjects[3],
+                "{first} {step}"
+            );
+        }
+    }
+}
+
+#[test]
 fn a_stored_token_needs_a_store() {
     let routes = both("json", SHAPES, "{ path = \"$.a\", is = \"c.a\" }", "vault");
     let Bound { vault, .. } = bind_keys(&routes);
