@@ -6,8 +6,9 @@
 use std::sync::Arc;
 
 use super::Limits;
-use super::dfa::Machine;
+use super::dfa::{ChildKey, Edge, Machine, StateId};
 use super::judge::is_json;
+use super::names::Symbol;
 use super::nfa::{Nfa, Test};
 use super::path::{Class, Path};
 
@@ -101,7 +102,7 @@ impl Program {
         let paths = selections.iter().flat_map(|s| std::iter::once(&s.path).chain(&s.except));
         let class = paths.map(Path::class).max().unwrap_or(Class::Stream);
         let holds_body = nfa.tests().iter().any(|test| matches!(test, Test::Filter(filter) if filter.reads_root()));
-        let machine = Machine::new(nfa, names, otherwise);
+        let mut machine = Machine::new(nfa, names, otherwise);
         if !machine.explore(&selections) {
             return Err(ProgramError::TooComplex { selections: machine.nfa.dearest(&selections) });
         }
@@ -118,6 +119,14 @@ impl Program {
     #[must_use]
     pub fn selections(&self) -> &[Selection] {
         &self.selections
+    }
+
+    /// The symbol of a member's name, and the edge to the member, if that was made.
+    #[inline(never)]
+    pub(super) fn mention(&self, state: StateId, name: &[u8]) -> Option<(Symbol, Edge)> {
+        let symbol = self.machine.names.find(name);
+        let edge = self.machine.known(self.machine.state(state)?, ChildKey::Member(symbol))?;
+        Some((symbol, edge))
     }
 
     /// What a selection puts in place of what it selects.

@@ -6,6 +6,9 @@
 //! A state is the set of positions in a container; an edge leads to a child and carries what becomes of it. Places that
 //! nothing goes on from share one state, so that a thousand rules `$..name` are one state with a thousand edges.
 
+pub(super) mod hot;
+mod shelf;
+
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
@@ -13,8 +16,11 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use super::automaton::{Otherwise, Selection};
 use super::decide::{Action, ContainerFate, LeafFate, decide};
 use super::filter::reads::Reads;
-use super::names::{Names, OTHER, Symbol};
+use super::names::{Names, OTHER, Symbol, grain_of};
 use super::nfa::{Child, Nfa, PositionId, Stepped, Test, needs_length, reach};
+
+use hot::Hot;
+use shelf::Shelf;
 
 /// A state of the shared cache.
 pub(super) type StateId = u32;
@@ -36,6 +42,7 @@ impl Edge {
     const QUIET: u64 = 2;
     const LOOSE: u64 = 1 << 12;
     const LENGTH: u64 = 1 << 13;
+    const LEAVES: u64 = Self::VALID | Self::QUIET | 7 << 2 | 7 << 5;
 
     fn new(action: &Action, action_id: ActionId, to: StateId, state: &State) -> Self {
         let quiet = action.matched.is_empty() && !action.leaf.counts && !action.null.counts && !action.container.counts;
@@ -89,6 +96,16 @@ impl Edge {
     pub(super) fn container(self) -> ContainerFate {
         ContainerFate::numbered(self.0 >> 8 & 7)
     }
+    /// Does every leaf stay, and nobody counts it?
+    #[inline(always)]
+    pub(super) fn leaves_stay(self) -> bool {
+        self.0 & Self::LEAVES == Self::VALID | Self::QUIET | (LeafFate::Keep as u64) << 2 | (LeafFate::Keep as u64) << 5
+    }
+    /// Does every leaf go, and nobody counts it?
+    #[inline(always)]
+    pub(super) fn leaves_go(self) -> bool {
+        self.0 & Self::LEAVES == Self::VALID | Self::QUIET | (LeafFate::Drop as u64) << 2 | (LeafFate::Drop as u64) << 5
+    }
     #[inline]
     pub(super) fn action(self) -> ActionId {
         (self.0 >> 16) as u32 & 0xff_ffff
@@ -105,8 +122,8 @@ pub(super) struct State {
     set: Box<[PositionId]>,
     /// Bit n: a mentioned name has n bytes (63: or more). A name of another length is [`OTHER`].
     pub(super) lengths: u64,
-    /// Bit n: a mentioned name has n as its [`grain`]. A name of another grain is [`OTHER`].
-    pub(super) sieve: u64,
+    /// Bit n: a mentioned name has n as its [`names::grain`](super::names::grain). A name of another grain is [`OTHER`].
+    sieve: u64,
     /// The symbols that lead elsewhere than [`OTHER`] does, sorted; empty if `cells` has all.
     symbols: Box<[Symbol]>,
     cells: Box<[AtomicU64]>,
@@ -159,6 +176,8 @@ pub(super) struct Machine {
     actions: Shelf<Action>,
     made: Mutex<Made>,
     root: OnceLock<Edge>,
+    /// Of the states that were made with the program, by their number.
+    hot: Box<[Option<Hot>]>,
 }
 
 /// What has been made already.
@@ -174,7 +193,16 @@ struct Made {
 impl Machine {
     pub(super) fn new(nfa: Nfa, names: Names, otherwise: Otherwise) -> Self {
         let (states, actions) = (Shelf::new(), Shelf::new());
-        Self { nfa, names, otherwise, states, actions, made: Mutex::default(), root: OnceLock::new() }
+        Self {
+            nfa,
+            names,
+            otherwise,
+            states,
+            actions,
+            made: Mutex::default(),
+            root: OnceLock::new(),
+            hot: Box::default(),
+        }
     }
 
     #[inline(always)]
@@ -199,7 +227,19 @@ impl Machine {
     }
 
     /// Makes the states and edges that documents can lead to. False if there are more than the cache has room for.
-    pub(super) fn explore(&self, selections: &[Selection]) -> bool {
+    pub(super) fn explore(&mut self, selections: &[Selection]) -> bool {
+        let explored = self.make(selections);
+        self.hot = (0..).map_while(|id| self.state(id)).map(|state| Hot::of(self, state)).collect();
+        explored
+    }
+
+    /// What the tightest loop asks of a state; `None` where it is none for that loop.
+    #[inline(always)]
+    pub(super) fn hot(&self, id: StateId) -> Option<&Hot> {
+        self.hot.get(id as usize)?.as_ref()
+    }
+
+    fn make(&self, selections: &[Selection]) -> bool {
         let mut next = 0;
         if self.root(selections).is_none() {
             return false;
@@ -347,7 +387,7 @@ impl State {
                 let name = names.mention(symbol).map_or(&b""[..], |mention| mention.text.as_bytes());
                 // A folded name answers to spellings of every length.
                 lengths |= if folded { u64::MAX } else { 1 << name.len().min(63) };
-                sieve |= if folded { u64::MAX } else { 1 << grain(name) };
+                sieve |= if folded { u64::MAX } else { 1 << grain_of(name) };
                 symbols.push(symbol);
             }
         }
@@ -402,7 +442,7 @@ impl State {
     /// May this name, unescaped, be a mentioned one? Most are told apart by their length and their ends.
     #[inline(always)]
     pub(super) fn may_mention(&self, name: &[u8]) -> bool {
-        self.sieve >> grain(name) & 1 == 1 && self.may_have_length(name)
+        self.sieve >> grain_of(name) & 1 == 1 && self.may_have_length(name)
     }
 
     #[inline(always)]
@@ -434,56 +474,4 @@ impl State {
 
 fn number(len: usize) -> Symbol {
     Symbol::try_from(len).unwrap_or(Symbol::MAX)
-}
-
-/// Six bits of a name's length and its first and last byte.
-#[inline(always)]
-fn grain(name: &[u8]) -> u32 {
-    let [Some(first), Some(last)] = [name.first(), name.last()] else { return 0 };
-    (name.len() as u32).wrapping_mul(7).wrapping_add(u32::from(*first)).wrapping_add(u32::from(*last) << 2) & 63
-}
-
-/// Grows without moving what is on it, so that reading takes no lock. Writers hold the lock of `Made`.
-#[derive(Debug)]
-struct Shelf<T> {
-    /// Board n has room for `FIRST << n`.
-    boards: Box<[OnceLock<Board<T>>]>,
-    len: std::sync::atomic::AtomicU32,
-}
-
-type Board<T> = Box<[OnceLock<T>]>;
-const FIRST: u32 = 16;
-const BOARDS: usize = 12;
-
-impl<T> Shelf<T> {
-    fn new() -> Self {
-        let boards = std::iter::repeat_with(OnceLock::new).take(BOARDS).collect();
-        Self { boards, len: 0.into() }
-    }
-
-    #[inline(always)]
-    fn place(id: u32) -> (usize, usize) {
-        let board = (id / FIRST + 1).ilog2();
-        (board as usize, (id - FIRST * ((1 << board) - 1)) as usize)
-    }
-
-    #[inline(always)]
-    fn get(&self, id: u32) -> Option<&T> {
-        let (board, place) = Self::place(id);
-        self.boards.get(board)?.get()?.get(place)?.get()
-    }
-
-    fn push(&self, max: usize, value: T) -> Option<u32> {
-        let id = self.len.load(Ordering::Relaxed);
-        if id as usize >= max {
-            return None;
-        }
-        let (board, place) = Self::place(id);
-        let room = (FIRST << board) as usize;
-        let board = self.boards.get(board)?;
-        let board = board.get_or_init(|| std::iter::repeat_with(OnceLock::new).take(room).collect());
-        board.get(place)?.set(value).ok()?;
-        self.len.store(id + 1, Ordering::Relaxed);
-        Some(id)
-    }
 }

@@ -8,6 +8,8 @@
 //! walker's general ways are called.
 
 mod here;
+mod lane;
+mod sprint;
 
 use super::automaton::Program;
 use super::decide::{ContainerFate, LeafFate};
@@ -23,9 +25,7 @@ use here::{Around, Here, Item, Next};
 
 /// How the loop goes on.
 enum Then {
-    Same,
-    /// In another container.
-    Other,
+    On,
     /// The walk goes on here.
     Walk(usize),
 }
@@ -51,52 +51,30 @@ impl Walker {
         let mut here = Here::new(self, program, view, pos, first);
         let mut took = false;
         let mut last = None;
-        while let Some(around) = self.around(program, &mut last) {
-            // Items of one container; `None` where the loop must stop before one.
-            let then = loop {
-                if let Some(item) = self.run_on(program, &mut here, &around, &mut took, plan) {
-                    here.find_name(program, &around, &item);
-                    let Some(first) = here.view.byte(item.value) else { break None };
-                    let then = match first {
+        loop {
+            self.sprint(program, &mut here, &mut took, buf, plan, judge)?;
+            let Some(around) = self.around(program, &mut last) else { break };
+            let Some(next) = here.next(&around) else { break };
+            let then = match next {
+                Next::Closer(at) => self.leave(program, &mut here, at, plan),
+                Next::Item(at) => {
+                    let Some(item) = here.item(program, &around, at) else { break };
+                    here.find_name(program, around.state.lengths, &item);
+                    let Some(first) = here.view.byte(item.value) else { break };
+                    let taken = match first {
                         b'{' | b'[' => self.enter(program, &mut here, &item, first, plan)?,
                         _ => self.leaf(program, &mut here, &item, first, buf, plan, judge)?,
                     };
-                    match then {
-                        Some(Then::Same) => {
-                            took = true;
-                            continue;
-                        }
-                        other => break other,
-                    }
-                }
-                let Some(next) = here.next(&around) else { break None };
-                let item = match next {
-                    Next::Closer(at) => break Some(self.leave(program, &mut here, at, plan)),
-                    Next::Item(at) => match here.item(program, &around, at) {
-                        Some(item) => item,
-                        None => break None,
-                    },
-                };
-                here.find_name(program, &around, &item);
-                let Some(first) = here.view.byte(item.value) else { break None };
-                let then = match first {
-                    b'{' | b'[' => self.enter(program, &mut here, &item, first, plan)?,
-                    _ => self.leaf(program, &mut here, &item, first, buf, plan, judge)?,
-                };
-                match then {
-                    Some(Then::Same) => took = true,
-                    other => break other,
+                    let Some(then) = taken else { break };
+                    then
                 }
             };
-            match then {
-                Some(Then::Walk(at)) => {
-                    let next = here.view.next;
-                    marks.passed(next);
-                    return Ok(Some(at));
-                }
-                Some(_) => took = true,
-                None => break,
+            if let Then::Walk(at) = then {
+                let next = here.view.next;
+                marks.passed(next);
+                return Ok(Some(at));
             }
+            took = true;
         }
         if !took {
             return Ok(None);
@@ -125,78 +103,6 @@ impl Walker {
         *last = Some((self.top.state, state));
         let other = if object { ChildKey::Member(OTHER) } else { ChildKey::Element };
         Some(Around { object, state, other: program.machine.known(state, other)? })
-    }
-
-    /// The tightest loop: leaves behind others that stay, spelt without white space, that stay or go. Gives the item that is more.
-    #[inline(always)]
-    fn run_on(
-        &mut self,
-        program: &Program,
-        here: &mut Here<'_>,
-        around: &Around<'_>,
-        took: &mut bool,
-        plan: &mut Plan,
-    ) -> Option<Item> {
-        let base = here.view.base;
-        if here.waits || here.gap < base || here.view.has_controls() || here.first && here.opener == 0 {
-            return None;
-        }
-        // The opener stands where the comma would.
-        let mut before = if here.first { here.opener } else { b',' };
-        let mut at = here.at - usize::from(here.first);
-        let (mut gap, mut sep, mut next, mut items) = (here.gap - base, here.sep - base, here.view.next, 0);
-        let mut more = None;
-        while let Some(leaf) = here.view.leaf(at, next, before, around.object) {
-            let (mut edge, mut symbol) = (around.other, OTHER);
-            if around.object {
-                let name = here.view.bytes.get(at + 2..leaf.value - 2)?;
-                if around.state.may_mention(name) {
-                    symbol = program.machine.names.find(name);
-                    match program.machine.known(around.state, ChildKey::Member(symbol)) {
-                        Some(known) => edge = known,
-                        None => break,
-                    }
-                }
-            }
-            if leaf.value - sep > here.room {
-                break;
-            }
-            let (ruled, fate) = match leaf.kind {
-                b'n' => (Ruled::Null, edge.null()),
-                _ => (Ruled::Leaf, edge.leaf()),
-            };
-            let stays = fate == LeafFate::Keep;
-            here.symbol = symbol;
-            if leaf.end == 0 || !stays && fate != LeafFate::Drop {
-                next += 2 * usize::from(around.object);
-                let close = if around.object { leaf.value - 2 } else { 0 };
-                more = Some(Item { item: at + 1, close, value: leaf.value, edge });
-                break;
-            }
-            if stays {
-                if gap != sep || !here.kept {
-                    // Of the removed the separator behind goes, unless it is needed.
-                    plan.remove(base + gap..base + if here.kept { sep } else { at + 1 });
-                }
-                here.kept = true;
-                gap = leaf.end;
-            }
-            if !edge.is_quiet() {
-                self.tally.hit(edge, ruled);
-            }
-            items += 1;
-            (at, sep) = (leaf.end, leaf.end);
-            next += leaf.quotes;
-            before = b',';
-        }
-        here.view.next = next;
-        if items > 0 {
-            *took = true;
-            here.index += items - u64::from(here.first);
-            (here.at, here.first) = (at, false);
-            (here.sep, here.gap) = (base + sep, base + gap);
-        }
-        more
     }
 
     /// Takes a leaf.
@@ -237,7 +143,7 @@ impl Walker {
             LeafFate::Unlisted => return Ok(None),
         }
         here.end(end, fate == LeafFate::Drop);
-        Ok(Some(Then::Same))
+        Ok(Some(Then::On))
     }
 
     /// The item stays: what waits around it does, and what was removed before it goes.
@@ -311,9 +217,10 @@ impl Walker {
         let kind = if opener == b'{' { Kind::Object } else { Kind::Array };
         let edge = item.edge;
         if matches!(edge.container(), ContainerFate::Cut | ContainerFate::Remove | ContainerFate::Pass)
+            && here.long != item.value
             && self.skim_here(program, here, item, plan)
         {
-            return Ok(Some(Then::Same));
+            return Ok(Some(Then::On));
         }
         if here.waits || edge.container() != ContainerFate::Show || edge.asks_length() {
             return self.enter_other(program, here, item, kind, plan).map(Some);
@@ -334,7 +241,7 @@ impl Walker {
         here.opener = opener;
         here.sep = here.view.base + here.at;
         (here.gap, here.first, here.kept, here.index) = (here.sep, true, false, 0);
-        Ok(Some(Then::Other))
+        Ok(Some(Then::On))
     }
 
     /// A container that nothing is asked in, if it ends in the stretch.
@@ -383,7 +290,7 @@ impl Walker {
         here.load(self, program);
         // Whether openers wait is asked again at each item; the tightest loop is for where none does.
         (here.at, here.first, here.opener) = (item.value + 1, true, 0);
-        Ok(Then::Other)
+        Ok(Then::On)
     }
 
     /// The container ends.
@@ -398,7 +305,7 @@ impl Walker {
                 (here.kept, here.index, here.symbol) = (around.kept, around.index, around.symbol);
                 self.top = around;
             }
-            return Then::Other;
+            return Then::On;
         }
         here.store(self, plan);
         let end = self.close(here.view.base + closer, plan);
@@ -407,6 +314,6 @@ impl Walker {
         }
         here.load(self, program);
         (here.at, here.first) = (closer + 1, false);
-        Then::Other
+        Then::On
     }
 }

@@ -14,7 +14,7 @@ use super::scan::{self, Digits, Token};
 use super::simd::{self, BLOCK, SLACK, Sheet};
 
 /// Bytes that are marked at a time: what is written of it stays in the first-level cache beside the bytes.
-const STRETCH: usize = 1 << 13;
+pub(super) const STRETCH: usize = 1 << 13;
 /// What is shorter is not worth the marking.
 const LEAST: usize = 16;
 
@@ -128,18 +128,6 @@ pub(super) struct View<'a> {
     controls: &'a [u8],
 }
 
-/// A member or element in the plain spelling: no white space, no escape.
-#[derive(Clone, Copy)]
-pub(super) struct Plain {
-    /// Where its value begins, and with which byte.
-    pub(super) value: usize,
-    pub(super) kind: u8,
-    /// Behind a leaf; 0 for a container.
-    pub(super) end: usize,
-    /// Quotes in it.
-    pub(super) quotes: usize,
-}
-
 /// Bits from `at` on, at least 57 of them; zeros behind what is marked.
 #[inline(always)]
 fn window(bits: &[u8], at: usize) -> Option<u64> {
@@ -159,52 +147,48 @@ impl View<'_> {
         self.bytes.get(at).copied()
     }
 
+    /// The four bytes at `at`.
+    #[inline(always)]
+    pub(super) fn four(&self, at: usize) -> Option<[u8; 4]> {
+        // One comparison: a place is below 2 to the 16th.
+        let at = usize::from(at as u16);
+        self.bytes.get(at..at + 4)?.first_chunk::<4>().copied()
+    }
+
+    /// Is any byte of the stretch a control character, such as a line feed?
     #[inline(always)]
     pub(super) fn has_controls(&self) -> bool {
         !self.controls.is_empty()
     }
 
-    /// The member or element behind the `before` at `at`, in the plain spelling. `next` is the first quote behind it. No control
-    /// character may be in the stretch.
+    /// Where the quote or backslash of this number is.
     #[inline(always)]
-    pub(super) fn leaf(&self, at: usize, next: usize, before: u8, object: bool) -> Option<Plain> {
-        let (mut value, mut quotes) = (at + 1, 0);
-        let kind = if object {
-            if *self.bytes.get(at..)?.first_chunk::<2>()? != [before, b'"'] {
-                return None;
-            }
-            let close = usize::from(*self.quotes.get(next + 1)?);
-            let [b'"', b':', kind] = self.bytes.get(close..)?.first_chunk::<3>()? else { return None };
-            (value, quotes) = (close + 2, 2);
-            *kind
-        } else {
-            let [comma, kind] = *self.bytes.get(at..)?.first_chunk::<2>()?;
-            if comma != before {
-                return None;
-            }
-            kind
-        };
-        let end = match kind {
-            b'"' => {
-                let close = usize::from(*self.quotes.get(next + quotes + 1)?);
-                quotes += 2;
-                if *self.bytes.get(close)? != b'"' {
-                    return None;
-                }
-                close + 1
-            }
-            b'-' | b'0'..=b'9' => self.number(value)?,
-            b't' | b'f' | b'n' => self.literal(value, kind)?,
-            b'{' | b'[' => 0,
-            _ => return None,
-        };
-        Some(Plain { value, kind, end, quotes })
+    pub(super) fn quote(&self, number: usize) -> Option<usize> {
+        self.quotes.get(number).map(|place| usize::from(*place))
+    }
+
+    /// No control character from `from` to `to`?
+    #[inline(always)]
+    pub(super) fn is_clear(&self, from: usize, to: usize) -> bool {
+        if self.controls.is_empty() {
+            return true;
+        }
+        match (window(self.controls, from), to.wrapping_sub(from)) {
+            (Some(bits), len @ 1..=56) => bits << (64 - len) == 0,
+            _ => self.has_none(from, to),
+        }
     }
 
     /// The first byte at or behind `at` that is no white space.
     #[inline(always)]
     pub(super) fn blank(&self, at: usize) -> Option<usize> {
-        if *self.bytes.get(at)? > b' ' { Some(at) } else { self.long_blank(at) }
+        if *self.bytes.get(at)? > b' ' {
+            return Some(at);
+        }
+        match run(window(self.solid, at)?) {
+            Some(white) => Some(at + white),
+            None => self.long_blank(at),
+        }
     }
 
     #[inline(never)]
@@ -221,7 +205,7 @@ impl View<'_> {
     #[inline(always)]
     pub(super) fn plain_string(&mut self, at: usize) -> Option<usize> {
         let close = usize::from(*self.quotes.get(self.next + 1)?);
-        if *self.bytes.get(close)? != b'"' || !(self.controls.is_empty() || self.is_clear(at, close)) {
+        if *self.bytes.get(close)? != b'"' || !self.is_clear(at, close) {
             return None;
         }
         self.next += 2;
@@ -258,7 +242,7 @@ impl View<'_> {
         loop {
             let at = usize::from(*self.quotes.get(next)?);
             if *self.bytes.get(at)? == b'"' {
-                if !(self.controls.is_empty() || self.is_clear(open, at)) {
+                if !self.is_clear(open, at) {
                     return None;
                 }
                 self.next = next + 1;
@@ -272,9 +256,8 @@ impl View<'_> {
         }
     }
 
-    /// No control character from `from` to `to`?
     #[inline(never)]
-    fn is_clear(&self, from: usize, to: usize) -> bool {
+    fn has_none(&self, from: usize, to: usize) -> bool {
         let mut at = from;
         while at < to {
             let Some(bits) = window(self.controls, at) else { return false };
@@ -290,16 +273,16 @@ impl View<'_> {
     /// The first byte behind the number that begins at `at`, if that is in the stretch.
     #[inline(always)]
     pub(super) fn number(&self, at: usize) -> Option<usize> {
-        match self.plain_number(at) {
+        match self.byte(at).and_then(|first| self.plain_number(at, first)) {
             None => self.other_number(at),
             end => end,
         }
     }
 
-    /// A number without exponent.
+    /// As [`View::number`], without exponent. `first` is its first byte.
     #[inline(always)]
-    fn plain_number(&self, at: usize) -> Option<usize> {
-        let from = at + usize::from(self.byte(at)? == b'-');
+    pub(super) fn plain_number(&self, at: usize, first: u8) -> Option<usize> {
+        let from = at + usize::from(first == b'-');
         let bits = window(self.others, from)?;
         let digits = run(bits)?;
         if digits == 0 || digits > 1 && self.byte(from)? == b'0' {

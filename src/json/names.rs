@@ -31,6 +31,8 @@ pub(super) struct Names {
     exact: Table,
     folds: Table,
     folded: bool,
+    /// Bit n: one of them has n as its [`grain`].
+    sieve: u64,
     /// The symbols that answer to each folded name, by its number.
     by_fold: Vec<Vec<Symbol>>,
 }
@@ -78,7 +80,9 @@ impl Collector {
                 symbols.push(symbol);
             }
         }
-        Names { mentions, exact: exact_table, folded: !folds.is_empty(), folds: fold_table, by_fold }
+        let grains = exact.iter().fold(0, |sieve, (name, _)| sieve | 1 << grain_of(name.as_bytes()));
+        let sieve = if folds.is_empty() { grains } else { u64::MAX };
+        Names { mentions, exact: exact_table, folded: !folds.is_empty(), sieve, folds: fold_table, by_fold }
     }
 }
 
@@ -116,9 +120,27 @@ impl Names {
         folds.iter().copied().chain((!folded).then_some(number))
     }
 
+    /// Bit n: a mentioned name has n as its [`grain`].
+    #[inline(always)]
+    pub(super) fn sieve(&self) -> u64 {
+        self.sieve
+    }
+
     pub(super) fn len(&self) -> usize {
         self.mentions.len()
     }
+}
+
+/// Six bits of a name's length and its first and last byte, which of an empty name are its quotes.
+#[inline(always)]
+pub(super) fn grain(len: usize, (first, last): (u8, u8)) -> u32 {
+    (len as u32).wrapping_mul(7).wrapping_add(u32::from(first)).wrapping_add(u32::from(last) << 2) & 63
+}
+
+#[inline(always)]
+pub(super) fn grain_of(name: &[u8]) -> u32 {
+    let [Some(first), Some(last)] = [name.first(), name.last()] else { return grain(0, (b'"', b'"')) };
+    grain(name.len(), (*first, *last))
 }
 
 /// Names to symbols, by open addressing at most half full. The names come from the policy, so nobody can crowd it.
@@ -178,27 +200,33 @@ impl Table {
 
 /// The first and the last eight bytes of a name, and its length: up to 16 bytes that is the whole name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Key {
+pub(super) struct Key {
     first: u64,
     last: u64,
     len: usize,
 }
 
 impl Key {
-    const WHOLE: usize = 16;
+    /// A name that is no longer is told by its key alone.
+    pub(super) const WHOLE: usize = 16;
 
     #[inline]
-    fn new(name: &[u8]) -> Self {
-        let (first, last) = match (name.first_chunk::<8>(), name.last_chunk::<8>()) {
-            (Some(first), Some(last)) => (u64::from_le_bytes(*first), u64::from_le_bytes(*last)),
-            _ => match (name.first_chunk::<4>(), name.last_chunk::<4>()) {
-                (Some(first), Some(last)) => {
-                    (u64::from(u32::from_le_bytes(*first)), u64::from(u32::from_le_bytes(*last)))
-                }
-                _ => (name.iter().fold(0, |word, byte| word << 8 | u64::from(*byte)), 0),
-            },
-        };
-        Self { first, last, len: name.len() }
+    pub(super) fn new(name: &[u8]) -> Self {
+        Self::at(name, 0, name.len()).unwrap_or_else(|| {
+            let first = name.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+            Self { first, last: 0, len: name.len() }
+        })
+    }
+
+    /// Of the name of `len` bytes at `at`. `None` at the end of `bytes`, where fewer than eight are left.
+    #[inline(always)]
+    pub(super) fn at(bytes: &[u8], at: usize, len: usize) -> Option<Self> {
+        let eight = |at: usize| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk::<8>()?));
+        let first = eight(at)?;
+        Some(match len {
+            0..8 => Self { first: first & ((1 << (8 * len)) - 1), last: 0, len },
+            _ => Self { first, last: eight(at + len - 8)?, len },
+        })
     }
 
     #[inline]

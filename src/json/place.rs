@@ -233,16 +233,23 @@ impl Walker {
     /// The current item stays, so what waits around it does.
     #[inline]
     pub(super) fn keep(&mut self, plan: &mut Plan) {
-        if let Some(from) = self.pending.from() {
-            self.pending.flush(self.item, plan);
-            for frame in self.stack.iter_mut().skip(from.saturating_sub(1)) {
-                frame.kept = true;
-            }
+        if self.pending.is_active() {
+            self.appear(plan);
         } else if !self.top.kept {
             plan.remove(self.sep..self.item);
         }
         self.top.kept = true;
         self.sep = self.value;
+    }
+
+    /// What waits around the current item appears.
+    pub(super) fn appear(&mut self, plan: &mut Plan) {
+        if let Some(from) = self.pending.from() {
+            self.pending.flush(self.item, plan);
+            for frame in self.stack.iter_mut().skip(from.saturating_sub(1)) {
+                frame.kept = true;
+            }
+        }
     }
 
     /// The current item stays with a constant as its value.

@@ -28,6 +28,8 @@ pub(super) struct Here<'a> {
     pub(super) kept: bool,
     pub(super) index: u64,
     pub(super) symbol: Symbol,
+    /// A container that begins here goes beyond the stretch.
+    pub(super) long: usize,
 }
 
 /// A container's kind, and what leads to its children.
@@ -68,6 +70,7 @@ impl<'a> Here<'a> {
             kept: false,
             index: 0,
             symbol: OTHER,
+            long: usize::MAX,
         };
         here.load(walker, program);
         here
@@ -138,10 +141,10 @@ impl<'a> Here<'a> {
 
     /// The place of a fault names what any path mentions, as the walk does, not only what is asked here.
     #[inline(always)]
-    pub(super) fn find_name(&mut self, program: &Program, around: &Around<'_>, item: &Item) {
+    pub(super) fn find_name(&mut self, program: &Program, lengths: u64, item: &Item) {
         if self.symbol == OTHER
             && let Some(name) = self.view.bytes.get(item.item + 1..item.close)
-            && around.state.may_have_length(name)
+            && lengths >> name.len().min(63) & 1 == 1
         {
             self.symbol = program.machine.names.find(name);
         }

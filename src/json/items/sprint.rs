@@ -1,0 +1,323 @@
+//! The tight loop: items as most are, one behind the other, in and out of containers.
+//!
+//! What is usual and mentioned by no path is taken in [`Lane::stroll`], the rest here, an item at a time: names that are asked, white
+//! space between tokens, containers that wait or are not looked into, what is put for a leaf. What is not for it (a token that goes beyond
+//! the stretch, an escape in a name, tests, faults) is left to the loop around it, before the item. Start at [`Walker::sprint`].
+
+use super::super::automaton::Program;
+use super::super::decide::{ContainerFate, LeafFate};
+use super::super::dfa::Edge;
+use super::super::marks::{STRETCH, View};
+use super::super::names::{OTHER, Symbol, grain};
+use super::super::scan::Bad;
+use super::super::tally::Ruled;
+use super::super::walk::{Kind, Walker};
+use super::super::window::{Judge, Plan};
+use super::here::{Here, Item};
+use super::lane::{Lane, Spot, Stop};
+
+/// What comes next.
+enum Next {
+    Item(Spot),
+    /// With white space before it, or none.
+    Closer(usize),
+}
+
+/// What comes next, where white space may be between tokens.
+#[inline(never)]
+fn spaced(view: View<'_>, lane: Lane<'_>) -> Option<Next> {
+    let first = lane.is_first();
+    let mut item = view.blank(lane.at + usize::from(first))?;
+    let byte = view.byte(item)?;
+    if byte == if lane.object { b'}' } else { b']' } {
+        return Some(Next::Closer(item));
+    }
+    if !first {
+        if byte != b',' {
+            return None;
+        }
+        item = view.blank(item + 1)?;
+    }
+    if !lane.object {
+        let kind = view.byte(item).filter(|kind| *kind != b']')?;
+        return Some(Next::Item(Spot { item, close: 0, value: item, kind, next: lane.next, asked: None }));
+    }
+    if view.byte(item)? != b'"' {
+        return None;
+    }
+    let close = view.quote(lane.next + 1)?;
+    let [last, b'"', _, _] = view.four(close.wrapping_sub(1))? else { return None };
+    let colon = view.blank(close + 1)?;
+    if view.byte(colon)? != b':' || !view.is_clear(item, close) {
+        return None;
+    }
+    let value = view.blank(colon + 1)?;
+    let (initial, kind) = (view.byte(item + 1)?, view.byte(value)?);
+    let grain = grain(close.wrapping_sub(item + 1), (initial, last));
+    let asked = Some(grain).filter(|grain| lane.hot.sieve >> grain & 1 == 1);
+    Some(Next::Item(Spot { item, close, value, kind, next: lane.next + 2, asked }))
+}
+
+/// Behind a string with escapes, and the first quote there.
+#[inline(never)]
+fn escaped(mut view: View<'_>, spot: Spot) -> Option<(usize, usize)> {
+    view.next = spot.next;
+    let close = view.escaped_string(spot.value, false)?;
+    Some((close + 1, view.next))
+}
+
+impl Walker {
+    /// Takes items as long as they are of the kind that it takes. Sets `took` if there was one.
+    #[inline(never)]
+    pub(super) fn sprint(
+        &mut self,
+        program: &Program,
+        here: &mut Here<'_>,
+        took: &mut bool,
+        buf: &[u8],
+        plan: &mut Plan,
+        judge: &mut dyn Judge,
+    ) -> Result<(), Bad> {
+        // White space that the walk has passed is not seen here. What waits grows by a stretch at most.
+        let apart = here.sep != here.view.base + here.at;
+        if here.room < 2 * STRETCH || here.first && here.opener == 0 || apart || self.top.kind == Kind::Root {
+            return Ok(());
+        }
+        let machine = &program.machine;
+        let Some(hot) = machine.hot(self.top.state) else { return Ok(()) };
+        let view = here.view;
+        let mut lane = Lane::load(here, self, hot);
+        let begun = lane.at;
+        loop {
+            let (stack, depth) = (&mut self.stack, program.limits.depth);
+            let stop;
+            if lane.blanks {
+                (lane, stop) = lane.stroll_spaced(&view, machine, stack, depth, plan);
+            } else {
+                stop = lane.stroll::<false>(&view, machine, stack, depth, plan);
+            }
+            let spot = match stop {
+                Stop::Item(spot) => spot,
+                Stop::Else => match spaced(view, lane) {
+                    Some(Next::Item(spot)) => {
+                        lane.blanks |= !matches!(view.byte(spot.item.wrapping_sub(1)), Some(b',' | b'{' | b'['));
+                        spot
+                    }
+                    Some(Next::Closer(at)) => match self.leave_lane(program, &mut lane, at, plan) {
+                        true => continue,
+                        false => break,
+                    },
+                    None => break,
+                },
+            };
+            let (symbol, edge) = match spot.asked {
+                None => (OTHER, lane.other),
+                Some(grain) => {
+                    let (at, len) = (spot.item + 1, spot.close.wrapping_sub(spot.item + 1));
+                    let known = lane.hot.find(view.bytes, at, len, grain);
+                    match known.or_else(|| program.mention(lane.state, view.bytes.get(at..at + len)?)) {
+                        Some(known) => known,
+                        None => break,
+                    }
+                }
+            };
+            let (end, next) = match spot.kind {
+                b'"' => match view.quote(spot.next + 1) {
+                    Some(close) if view.byte(close) == Some(b'"') && view.is_clear(spot.value, close) => {
+                        (close + 1, spot.next + 2)
+                    }
+                    _ => match escaped(view, spot) {
+                        Some(end) => end,
+                        None => break,
+                    },
+                },
+                b'-' | b'0'..=b'9' => {
+                    let Some(end) = view.number(spot.value) else { break };
+                    (end, spot.next)
+                }
+                b't' | b'f' | b'n' => {
+                    let Some(end) = view.literal(spot.value, spot.kind) else { break };
+                    (end, spot.next)
+                }
+                b'{' | b'[' => match edge.container() {
+                    ContainerFate::Show | ContainerFate::Wait | ContainerFate::Sink => {
+                        if !self.enter_lane(program, &view, &mut lane, spot, edge, symbol, plan) {
+                            break;
+                        }
+                        continue;
+                    }
+                    ContainerFate::Pass | ContainerFate::Cut | ContainerFate::Remove => {
+                        let Some((end, next)) = self.over(program, view, spot) else {
+                            here.long = spot.value;
+                            break;
+                        };
+                        if edge.container() == ContainerFate::Pass {
+                            self.stay(&mut lane, spot.item, plan);
+                        } else {
+                            self.go(&mut lane, spot.item);
+                        }
+                        if !edge.is_quiet() {
+                            self.tally.hit(edge, Ruled::Container);
+                        }
+                        lane.end(end, next);
+                        continue;
+                    }
+                    ContainerFate::Put | ContainerFate::Unlisted => break,
+                },
+                _ => break,
+            };
+            let (ruled, fate) = match spot.kind {
+                b'n' => (Ruled::Null, edge.null()),
+                _ => (Ruled::Leaf, edge.leaf()),
+            };
+            match fate {
+                LeafFate::Keep => self.stay(&mut lane, spot.item, plan),
+                LeafFate::Drop => self.go(&mut lane, spot.item),
+                LeafFate::Unlisted => break,
+                LeafFate::Put | LeafFate::Judge => {
+                    self.store_lane(program, here, lane);
+                    *took |= lane.at > begun;
+                    let item = Item { item: spot.item, close: spot.close, value: spot.value, edge };
+                    here.symbol = symbol;
+                    if lane.object {
+                        here.find_name(program, lane.hot.lengths, &item);
+                    }
+                    if !self.put_here(program, here, &item, end, ruled, buf, plan, judge)? {
+                        return Ok(());
+                    }
+                    *took = true;
+                    here.end(end, false);
+                    here.view.next = next;
+                    lane = Lane::load(here, self, lane.hot);
+                    continue;
+                }
+            }
+            if !edge.is_quiet() {
+                self.tally.hit(edge, ruled);
+            }
+            lane.end(end, next);
+        }
+        if lane.at > begun {
+            *took = true;
+            self.store_lane(program, here, lane);
+        }
+        Ok(())
+    }
+
+    #[inline(always)]
+    fn store_lane(&mut self, program: &Program, here: &mut Here<'_>, lane: Lane<'_>) {
+        lane.store(here, self);
+        here.room = program.limits.name_bytes.saturating_sub(self.pending.bytes());
+    }
+
+    /// The item stays, and what waits around it.
+    #[inline(always)]
+    fn stay(&mut self, lane: &mut Lane<'_>, item: usize, plan: &mut Plan) {
+        if lane.waits {
+            self.blank_behind_opener(lane, item);
+            self.item = lane.base + item;
+            self.appear(plan);
+            (lane.waits, lane.gone) = (false, false);
+        } else {
+            lane.keep(item, plan);
+        }
+    }
+
+    /// The item goes.
+    #[inline(always)]
+    fn go(&mut self, lane: &mut Lane<'_>, item: usize) {
+        if lane.waits {
+            self.blank_behind_opener(lane, item);
+        } else {
+            lane.remove(item);
+        }
+    }
+
+    /// White space behind an opener that waits waits with it.
+    #[inline(always)]
+    fn blank_behind_opener(&mut self, lane: &Lane<'_>, item: usize) {
+        if lane.is_first() && item > lane.at + 1 {
+            self.pending.add(lane.base + lane.at + 1..lane.base + item);
+        }
+    }
+
+    /// Behind the closer at `at`, unless what is around is not for this loop.
+    #[inline(always)]
+    fn leave_lane<'p>(&mut self, program: &'p Program, lane: &mut Lane<'p>, at: usize, plan: &mut Plan) -> bool {
+        let level = self.stack.len();
+        let Some(around) = self.stack.last().copied().filter(|around| around.kind != Kind::Root) else { return false };
+        let Some(hot) = program.machine.hot(around.state) else { return false };
+        let end = lane.base + at + 1;
+        if lane.waits {
+            self.pending.close(level, self.top.mark, end, plan);
+            self.top.mark = around.mark;
+        } else if lane.gone {
+            plan.remove(lane.gap..lane.base + lane.at);
+        }
+        self.stack.pop();
+        let gone = lane.waits && !around.kept;
+        lane.leave(hot, &around, at);
+        (lane.waits, lane.gone, lane.gap, lane.kept) = (lane.waits && self.pending.is_active(), gone, end, around.kept);
+        true
+    }
+
+    /// Goes into a container that is walked. `false`: not for this loop.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "inlined into the loop")]
+    fn enter_lane<'p>(
+        &mut self,
+        program: &'p Program,
+        view: &View<'_>,
+        lane: &mut Lane<'p>,
+        spot: Spot,
+        edge: Edge,
+        mut symbol: Symbol,
+        plan: &mut Plan,
+    ) -> bool {
+        let Some(hot) = program.machine.hot(edge.to()) else { return false };
+        if self.stack.len() >= program.limits.depth {
+            return false;
+        }
+        if !edge.is_quiet() {
+            self.tally.hit(edge, Ruled::Container);
+        }
+        if lane.object
+            && symbol == OTHER
+            && lane.hot.lengths >> (spot.close - spot.item - 1).min(63) & 1 == 1
+            && let Some(name) = view.bytes.get(spot.item + 1..spot.close)
+        {
+            symbol = program.machine.names.find(name);
+        }
+        let mark = self.top.mark;
+        if edge.container() == ContainerFate::Show {
+            self.stay(lane, spot.item, plan);
+        } else {
+            let item = lane.base + spot.item;
+            let sep = if lane.is_first() { item } else { lane.base + lane.at };
+            if lane.waits {
+                self.blank_behind_opener(lane, spot.item);
+            } else if lane.gone {
+                plan.remove(lane.gap..sep);
+            }
+            self.top.mark = self.pending.open(self.stack.len() + 1, sep);
+            if edge.container() == ContainerFate::Wait {
+                self.pending.add(if lane.has_kept() { sep } else { item }..lane.base + spot.value + 1);
+            }
+        }
+        let waits = edge.container() != ContainerFate::Show;
+        let around = (!waits || lane.has_kept(), mark);
+        lane.enter(hot, &mut self.stack, symbol, (spot.value, spot.kind), spot.next, edge.to(), around);
+        (lane.waits, lane.gone, lane.kept) = (waits, waits, false);
+        true
+    }
+
+    /// Over a container that nothing is asked in, if it ends in the stretch: its end, and the first quote behind.
+    #[inline(never)]
+    fn over(&mut self, program: &Program, mut view: View<'_>, spot: Spot) -> Option<(usize, usize)> {
+        self.skim.restart();
+        let room = program.limits.depth.saturating_sub(self.stack.len());
+        view.next = spot.next;
+        let end = self.skim.quick(&mut view, spot.value, room);
+        self.skim.is_done().then_some((end, view.next))
+    }
+}
