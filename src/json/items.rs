@@ -14,6 +14,7 @@ mod sprint;
 use super::automaton::Program;
 use super::decide::{ContainerFate, LeafFate};
 use super::dfa::{ChildKey, State, StateId};
+use super::judge::Asked;
 use super::marks::Marks;
 use super::names::OTHER;
 use super::place::ends_itself;
@@ -136,7 +137,7 @@ impl Walker {
                 }
             }
             LeafFate::Put | LeafFate::Judge => {
-                if !self.put_here(program, here, item, end, ruled, buf, plan, judge)? {
+                if !self.put_here(program, here, item, end, ruled, None, buf, plan, judge)? {
                     return Ok(None);
                 }
             }
@@ -173,6 +174,7 @@ impl Walker {
         item: &Item,
         end: usize,
         ruled: Ruled,
+        asked: Option<Result<Asked, Bad>>,
         buf: &[u8],
         plan: &mut Plan,
         judge: &mut dyn Judge,
@@ -186,15 +188,18 @@ impl Walker {
             (LeafFate::Judge, _) => return Ok(false),
             _ => None,
         };
-        self.count(item.edge, ruled);
+        if asked.is_none() {
+            self.count(item.edge, ruled);
+        }
         here.begin(self, item.item);
         here.store(self, plan);
         self.top.index += u64::from(!here.first);
         (self.item, self.value) = (here.view.base + item.item, here.view.base + item.value);
         self.stage = Stage::Value;
-        match judged {
-            Some(selection) => self.judge(buf, here.view.base + end, selection, plan, judge)?,
-            None => {
+        match (judged, asked) {
+            (_, Some(asked)) => self.judged(asked?, here.view.base + end, plan)?,
+            (Some(selection), None) => self.judge(buf, here.view.base + end, selection, plan, judge)?,
+            (None, None) => {
                 self.put(program, by, plan)?;
                 self.drop_to(here.view.base + end, plan);
             }

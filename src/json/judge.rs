@@ -12,6 +12,16 @@ use super::trace::Line;
 use super::walk::{Mode, Walker};
 use super::window::{self, Edit, Judge, Judgement, Leaf, Plan, Put, TraceOutcome};
 
+/// What a judge said of a leaf.
+pub(super) struct Asked {
+    pub(super) judgement: Judgement,
+    kind: window::Kind,
+    selection: u32,
+    /// What it wrote ends the plan's arena, and begins here.
+    pub(super) written: usize,
+    patches: Vec<Patch>,
+}
+
 impl Walker {
     /// Gives a held leaf to the judge.
     pub(super) fn judge(
@@ -23,62 +33,89 @@ impl Walker {
         judge: &mut dyn Judge,
     ) -> Result<(), Bad> {
         let raw = buf.get(self.value..end).unwrap_or_default();
+        let asked = self.ask(raw, self.value, selection, plan, judge)?;
+        self.judged(asked, end, plan)
+    }
+
+    /// What does the judge say of the leaf at `at`? What it writes is checked and within the body's limit.
+    pub(super) fn ask(
+        &mut self,
+        raw: &[u8],
+        at: usize,
+        selection: u32,
+        plan: &mut Plan,
+        judge: &mut dyn Judge,
+    ) -> Result<Asked, Bad> {
+        let bad = |kind| Bad { kind, at };
         let kind = kind_of(raw).unwrap_or(window::Kind::String);
-        self.tally.spend_leaf().map_err(|kind| Bad { kind, at: self.value })?;
-        let mut written = std::mem::take(&mut self.tally.written);
-        written.clear();
-        let mut judgement = judge.judge(Leaf { selection: selection as usize, kind, raw }, &mut written);
+        self.tally.spend_leaf().map_err(bad)?;
+        let written = plan.arena.len();
+        let mut judgement = judge.judge(Leaf { selection: selection as usize, kind, raw }, &mut plan.arena);
         let mut patches = Vec::new();
         if judgement == Judgement::Patch {
             patches = judge.patches();
-            written.clear();
-            if patch::apply(raw, &patches, &mut written).is_none() {
+            plan.arena.truncate(written);
+            if patch::apply(raw, &patches, &mut plan.arena).is_none() {
                 judgement = Judgement::Refuse;
             }
         }
-        if matches!(judgement, Judgement::Put | Judgement::Patch) && !is_json(&written) {
-            judgement = Judgement::Refuse;
+        if matches!(judgement, Judgement::Put | Judgement::Patch) {
+            let bytes = plan.arena.get(written..).unwrap_or_default();
+            if is_json(bytes) {
+                self.tally.grow(bytes.len(), raw.len()).map_err(bad)?;
+            } else {
+                judgement = Judgement::Refuse;
+            }
         }
+        Ok(Asked { judgement, kind, selection, written, patches })
+    }
+
+    /// Does with the current leaf what the judge said.
+    pub(super) fn judged(&mut self, asked: Asked, end: usize, plan: &mut Plan) -> Result<(), Bad> {
+        let Asked { judgement, kind, selection, written, patches } = asked;
         let mut mode = Mode::Gone;
-        let (outcome, put) = match judgement {
+        let traced = self.trace.is_some() && matches!(judgement, Judgement::Put | Judgement::Patch);
+        let put = traced.then(|| plan.arena.get(written..).unwrap_or_default().to_vec());
+        if judgement != Judgement::Put {
+            plan.arena.truncate(written);
+        }
+        let bytes = written..plan.arena.len();
+        let outcome = match judgement {
             Judgement::Put => {
-                self.tally.grow(written.len(), raw.len()).map_err(|kind| Bad { kind, at: self.value })?;
                 self.keep(plan);
-                plan.put(self.value, &written);
-                (TraceOutcome::Transformed, self.trace.is_some().then(|| written.clone()))
+                plan.place(self.value, bytes);
+                TraceOutcome::Transformed
             }
             Judgement::Patch => {
-                self.tally.grow(written.len(), raw.len()).map_err(|kind| Bad { kind, at: self.value })?;
                 self.keep(plan);
                 for Patch { range, put } in &patches {
                     plan.remove(self.value + range.start..self.value + range.end);
                     plan.put(self.value + range.end, put);
                 }
                 mode = Mode::Keep;
-                (TraceOutcome::Transformed, self.trace.is_some().then(|| written.clone()))
+                TraceOutcome::Transformed
             }
             Judgement::Later => {
                 self.keep(plan);
                 let put = Put::Later { selection: selection as usize, kind };
                 plan.edits.push(Edit { range: self.value..end, put });
                 self.sep = end;
-                (TraceOutcome::Transformed, None)
+                TraceOutcome::Transformed
             }
             Judgement::Pass => {
                 self.keep(plan);
                 mode = Mode::Keep;
-                (TraceOutcome::Kept, None)
+                TraceOutcome::Kept
             }
             Judgement::Drop => {
                 mode = Mode::Drop;
-                (TraceOutcome::Dropped, None)
+                TraceOutcome::Dropped
             }
             Judgement::Refuse => {
                 self.tally.failed = Some(selection as usize);
                 return scan::bad(FaultKind::Rule, self.value);
             }
         };
-        self.tally.written = written;
         if let Some(trace) = &mut self.trace {
             let line = Line { kind: Some(kind), by: Some(selection), outcome, put };
             trace.leaf(&self.stack, &self.top, line);

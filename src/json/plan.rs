@@ -25,13 +25,29 @@ impl Plan {
     pub(super) fn put(&mut self, at: usize, bytes: &[u8]) {
         let start = self.arena.len();
         self.arena.extend_from_slice(bytes);
-        let here = start..self.arena.len();
+        self.place(at, start..self.arena.len());
+    }
+
+    /// As [`Plan::put`], of bytes that are in the arena already.
+    pub(super) fn place(&mut self, at: usize, here: Range<usize>) {
         match self.edits.last_mut() {
             Some(Edit { range, put: put @ Put::Nothing }) if range.end == at => *put = Put::Here(here),
             Some(Edit { range, put: Put::Here(before) }) if range.end == at && before.end == here.start => {
                 before.end = here.end;
             }
             _ => self.edits.push(Edit { range: at..at, put: Put::Here(here) }),
+        }
+    }
+
+    /// Puts what is in the arena in the place of a stretch.
+    #[inline]
+    pub(super) fn replace(&mut self, range: Range<usize>, here: Range<usize>) {
+        match self.edits.last() {
+            Some(last) if last.range.end == range.start => {
+                self.place(range.start, here);
+                self.remove(range);
+            }
+            _ => self.edits.push(Edit { range, put: Put::Here(here) }),
         }
     }
 

@@ -29,8 +29,6 @@ pub(super) struct Tally {
     pub(super) found: Option<(Box<Action>, Box<State>)>,
     /// Answers to the tests of a state.
     pub(super) truth: Vec<u64>,
-    /// What the judge writes.
-    pub(super) written: Vec<u8>,
 }
 
 impl Tally {
@@ -48,7 +46,6 @@ impl Tally {
             loose: Vec::new(),
             found: None,
             truth: Vec::new(),
-            written: Vec::new(),
         }
     }
 

@@ -56,10 +56,17 @@ pub(super) struct Spot {
     pub(super) asked: Option<u32>,
 }
 
+impl Spot {
+    pub(super) const NONE: Self = Self { item: 0, close: 0, value: 0, kind: 0, next: 0, asked: None };
+}
+
 /// Where the loop stopped.
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// Before this item.
-    Item(Spot),
+    /// In another container.
+    On,
+    /// Before an item whose places are told.
+    Item,
     /// Before an item or closer in another spelling, or one that is not for it.
     Else,
 }
@@ -206,6 +213,7 @@ impl<'p> Lane<'p> {
         machine: &'p Machine,
         stack: &mut Vec<Frame>,
         depth: usize,
+        spot: &mut Spot,
         plan: &mut Plan,
     ) -> Stop {
         loop {
@@ -213,10 +221,10 @@ impl<'p> Lane<'p> {
             let stays = self.other.leaves_stay() && !self.waits;
             let stop = match self.object {
                 _ if !goes && !stays => return Stop::Else,
-                true => self.items::<true, BLANKS>(view, machine, stack, depth, goes, plan),
-                false => self.items::<false, BLANKS>(view, machine, stack, depth, goes, plan),
+                true => self.items::<true, BLANKS>(view, machine, stack, depth, goes, spot, plan),
+                false => self.items::<false, BLANKS>(view, machine, stack, depth, goes, spot, plan),
             };
-            if let Some(stop) = stop {
+            if stop != Stop::On {
                 return stop;
             }
         }
@@ -230,13 +238,14 @@ impl<'p> Lane<'p> {
         machine: &'p Machine,
         stack: &mut Vec<Frame>,
         depth: usize,
+        mut spot: Spot,
         plan: &mut Plan,
-    ) -> (Self, Stop) {
-        let stop = self.stroll::<true>(view, machine, stack, depth, plan);
-        (self, stop)
+    ) -> (Self, Stop, Spot) {
+        let stop = self.stroll::<true>(view, machine, stack, depth, &mut spot, plan);
+        (self, stop, spot)
     }
 
-    /// Items of one container. `None`: it is in another.
+    /// Items of one container. `On`: it is in another.
     #[inline(always)]
     fn items<const OBJECT: bool, const BLANKS: bool>(
         &mut self,
@@ -245,9 +254,10 @@ impl<'p> Lane<'p> {
         stack: &mut Vec<Frame>,
         depth: usize,
         goes: bool,
+        spot: &mut Spot,
         plan: &mut Plan,
-    ) -> Option<Stop> {
-        let stop = Some(Stop::Else);
+    ) -> Stop {
+        let stop = Stop::Else;
         let closer = if OBJECT { b'}' } else { b']' };
         loop {
             let mut next = self.next;
@@ -263,7 +273,7 @@ impl<'p> Lane<'p> {
                 let Some(mut at) = view.blank(self.at + usize::from(self.is_first())) else { return stop };
                 let Some(mut first) = view.byte(at) else { return stop };
                 if first == closer {
-                    return if !self.waits && self.left(machine, stack, at, plan) { None } else { stop };
+                    return if !self.waits && self.left(machine, stack, at, plan) { Stop::On } else { stop };
                 }
                 if !self.is_first() {
                     if first != b',' {
@@ -285,7 +295,7 @@ impl<'p> Lane<'p> {
                     let empty = self.is_first() && before == self.before && first == closer;
                     let closes = empty || before == closer && !self.is_first();
                     let left = closes && !self.waits && self.left(machine, stack, self.at + usize::from(empty), plan);
-                    return if left { None } else { stop };
+                    return if left { Stop::On } else { stop };
                 }
                 (item, value, kind, initial, more) = (self.at + 1, self.at + 1, first, second, second);
             }
@@ -311,15 +321,17 @@ impl<'p> Lane<'p> {
                 let len = place.wrapping_sub(item + 1);
                 grain = names::grain(len, (initial, last));
                 if self.hot.sieve >> grain & 1 == 1 {
-                    return Some(Stop::Item(Spot { item, close, value, kind, next, asked: Some(grain) }));
+                    *spot = Spot { item, close, value, kind, next, asked: Some(grain) };
+                    return Stop::Item;
                 }
             }
-            let spot = Spot { item, close, value, kind, next, asked: None };
+            let this = Spot { item, close, value, kind, next, asked: None };
             let end = match kind {
                 b'"' => {
                     let Some(place) = view.quote(next + 1) else { return stop };
                     if view.byte(place) != Some(b'"') || !view.is_clear(value, place) {
-                        return Some(Stop::Item(spot));
+                        *spot = this;
+                        return Stop::Item;
                     }
                     next += 2;
                     place + 1
@@ -327,7 +339,10 @@ impl<'p> Lane<'p> {
                 // One digit is enough to see in an array of digits.
                 b'0'..=b'9' if !OBJECT && !BLANKS && (more == b',' || more == b']') => value + 1,
                 b'0'..=b'9' | b'-' => {
-                    let Some(end) = view.plain_number(value, kind) else { return Some(Stop::Item(spot)) };
+                    let Some(end) = view.plain_number(value, kind) else {
+                        *spot = this;
+                        return Stop::Item;
+                    };
                     end
                 }
                 b'{' | b'[' => {
@@ -335,11 +350,12 @@ impl<'p> Lane<'p> {
                     let shown = edge.container() == ContainerFate::Show && edge.is_quiet() && !self.waits;
                     let named = OBJECT && machine.names.sieve() >> grain & 1 == 1;
                     let Some(hot) = machine.hot(edge.to()).filter(|_| shown && !named && stack.len() < depth) else {
-                        return Some(Stop::Item(spot));
+                        *spot = this;
+                        return Stop::Item;
                     };
                     self.keep(item, plan);
                     self.enter(hot, stack, OTHER, (value, kind), next, edge.to(), (true, 0));
-                    return None;
+                    return Stop::On;
                 }
                 _ => {
                     let Some(end) = view.literal(value, kind) else { return stop };

@@ -7,12 +7,13 @@
 use super::super::automaton::Program;
 use super::super::decide::{ContainerFate, LeafFate};
 use super::super::dfa::Edge;
+use super::super::judge::Asked;
 use super::super::marks::{STRETCH, View};
 use super::super::names::{OTHER, Symbol, grain};
 use super::super::scan::Bad;
 use super::super::tally::Ruled;
 use super::super::walk::{Kind, Walker};
-use super::super::window::{Judge, Plan};
+use super::super::window::{Judge, Judgement, Plan};
 use super::here::{Here, Item};
 use super::lane::{Lane, Spot, Stop};
 
@@ -90,15 +91,16 @@ impl Walker {
         let begun = lane.at;
         loop {
             let (stack, depth) = (&mut self.stack, program.limits.depth);
+            let mut spot = Spot::NONE;
             let stop;
             if lane.blanks {
-                (lane, stop) = lane.stroll_spaced(&view, machine, stack, depth, plan);
+                (lane, stop, spot) = lane.stroll_spaced(&view, machine, stack, depth, spot, plan);
             } else {
-                stop = lane.stroll::<false>(&view, machine, stack, depth, plan);
+                stop = lane.stroll::<false>(&view, machine, stack, depth, &mut spot, plan);
             }
             let spot = match stop {
-                Stop::Item(spot) => spot,
-                Stop::Else => match spaced(view, lane) {
+                Stop::Item => spot,
+                Stop::On | Stop::Else => match spaced(view, lane) {
                     Some(Next::Item(spot)) => {
                         lane.blanks |= !matches!(view.byte(spot.item.wrapping_sub(1)), Some(b',' | b'{' | b'['));
                         spot
@@ -175,14 +177,35 @@ impl Walker {
                 LeafFate::Drop => self.go(&mut lane, spot.item),
                 LeafFate::Unlisted => break,
                 LeafFate::Put | LeafFate::Judge => {
-                    self.store_lane(program, here, lane);
                     *took |= lane.at > begun;
+                    let number = spot.kind == b'-' || spot.kind.is_ascii_digit();
+                    let held = end - spot.value + usize::from(number);
+                    let asks = fate == LeafFate::Judge && held <= program.limits.value_bytes;
+                    let by = if asks { self.decider(program, edge, ruled) } else { None };
+                    let mut asked = None;
+                    let (value, behind) = (lane.base + spot.value, lane.base + end);
+                    if let Some(selection) = by {
+                        self.count(edge, ruled);
+                        let raw = buf.get(value..behind).unwrap_or_default();
+                        match self.ask(raw, value, selection, plan, judge) {
+                            Ok(Asked { judgement: Judgement::Put, written, .. }) => {
+                                // What waits is put behind it in the arena.
+                                let here = written..plan.arena.len();
+                                self.stay(&mut lane, spot.item, plan);
+                                plan.replace(value..behind, here);
+                                lane.end(end, next);
+                                continue;
+                            }
+                            other => asked = Some(other),
+                        }
+                    }
+                    self.store_lane(program, here, lane);
                     let item = Item { item: spot.item, close: spot.close, value: spot.value, edge };
                     here.symbol = symbol;
                     if lane.object {
                         here.find_name(program, lane.hot.lengths, &item);
                     }
-                    if !self.put_here(program, here, &item, end, ruled, buf, plan, judge)? {
+                    if !self.put_here(program, here, &item, end, ruled, asked, buf, plan, judge)? {
                         return Ok(());
                     }
                     *took = true;
