@@ -141,6 +141,16 @@ proptest! {
     }
 }
 
+#[test]
+fn what_waits_since_an_earlier_piece_comes_before_what_is_put() {
+    let head = format!("{{\"x\":\"{}\",\"c\":{{\"d\":{{", "x".repeat(100));
+    let text = format!("{head}\"z\":1,\"b\":\"{}\"}}}}}}", "secret".repeat(8));
+    let program = program(Drop, &["keep $.a", "mask $..b"]);
+    let whole = run_with(&program, text.as_bytes(), usize::MAX, false, false).0;
+    assert!(whole.out.is_ok());
+    assert_eq!(run_with(&program, text.as_bytes(), head.len(), true, false).0, whole);
+}
+
 /// Leaves everything for later.
 struct Later;
 
