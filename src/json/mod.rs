@@ -26,6 +26,7 @@ mod scan;
 mod scout;
 mod simd;
 mod skim;
+mod spare;
 mod tally;
 pub mod tape;
 pub mod text;

@@ -25,6 +25,18 @@ pub(super) struct Pending {
 }
 
 impl Pending {
+    /// Forgets all.
+    pub(super) fn clear(&mut self) {
+        self.text.clear();
+        self.pieces.clear();
+        (self.from, self.planned, self.bytes) = (None, 0, 0);
+    }
+
+    /// How much it has grown.
+    pub(super) fn room(&self) -> usize {
+        self.text.capacity().max(self.pieces.capacity())
+    }
+
     /// Does a container wait?
     #[inline]
     pub(super) fn is_active(&self) -> bool {

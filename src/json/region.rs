@@ -37,6 +37,11 @@ impl Region {
         }
     }
 
+    /// How much it has grown.
+    pub(super) fn room(&self) -> usize {
+        self.tape.room()
+    }
+
     /// Bytes that are held.
     pub(super) fn len(&self) -> usize {
         self.range.len()

@@ -9,7 +9,7 @@ use super::dfa::{Edge, State};
 use super::window::Budget;
 
 /// What the walk counts and keeps beside its place.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Tally {
     pub(super) counts: Vec<u64>,
     pub(super) matched: Vec<u64>,
@@ -32,21 +32,20 @@ pub(super) struct Tally {
 }
 
 impl Tally {
-    pub(super) fn new(program: &Program) -> Self {
-        let selections = program.selections.len();
-        Self {
-            counts: vec![0; selections],
-            matched: vec![0; selections],
-            hits: Vec::new(),
-            hit: Vec::new(),
-            failed: None,
-            steps: program.limits.filter_steps,
-            leaves: program.limits.leaves,
-            growth: program.limits.growth_bytes,
-            loose: Vec::new(),
-            found: None,
-            truth: Vec::new(),
+    /// For the first document of a program.
+    pub(super) fn begin(&mut self, program: &Program) {
+        for counts in [&mut self.counts, &mut self.matched] {
+            counts.clear();
+            counts.resize(program.selections.len(), 0);
         }
+        self.hits.clear();
+        self.hit.clear();
+        self.restart(program);
+    }
+
+    /// How much it has grown.
+    pub(super) fn room(&self) -> usize {
+        self.counts.capacity().max(self.hits.capacity())
     }
 
     /// For the next document: what was counted stays.

@@ -99,6 +99,11 @@ impl Tape {
         end
     }
 
+    /// How many nodes it has room for.
+    pub(super) fn room(&self) -> usize {
+        self.nodes.capacity()
+    }
+
     /// Empties it; room beyond that of a usual element is given back.
     pub(super) fn forget(&mut self) {
         const USUAL: usize = 1 << 11;

@@ -148,8 +148,8 @@ pub(super) enum Flow {
     Wait(usize),
 }
 
-impl Walker {
-    pub(super) fn new(program: &Program, trace: Option<Trace>) -> Self {
+impl Default for Walker {
+    fn default() -> Self {
         Self {
             stage: Stage::Value,
             stack: Vec::new(),
@@ -163,24 +163,42 @@ impl Walker {
             pending: Pending::default(),
             region: Region::default(),
             scouts: Vec::new(),
-            tally: Tally::new(program),
-            trace,
+            tally: Tally::default(),
+            trace: None,
         }
+    }
+}
+
+impl Walker {
+    /// Begins with the first document of a program.
+    pub(super) fn begin(&mut self, program: &Program, trace: Option<Trace>) {
+        self.tally.begin(program);
+        self.trace = trace;
     }
 
     /// Begins anew with another document. What was counted stays counted; what matched does not.
     pub(super) fn restart(&mut self, program: &Program) {
+        self.clear();
+        self.tally.restart(program);
+    }
+
+    /// Forgets the document.
+    pub(super) fn clear(&mut self) {
         self.stage = Stage::Value;
         self.stack.clear();
         self.top = Frame::new(Kind::Root, 0);
         (self.sep, self.item, self.value) = (0, 0, 0);
         self.escaped = false;
-        self.skim = Skim::new();
+        self.skim.restart();
         self.mode = Mode::Keep;
-        self.pending = Pending::default();
+        self.pending.clear();
         self.region.clear();
         self.scouts.clear();
-        self.tally.restart(program);
+    }
+
+    /// How much it has grown.
+    pub(super) fn room(&self) -> usize {
+        self.region.room().max(self.tally.room()).max(self.pending.room())
     }
 
     /// Goes on from `pos` as far as the bytes reach. Gives where it stopped; the window may end at `sep`.

@@ -8,16 +8,16 @@
 //! openers; [`super::Limits::name_bytes`], twice where openers wait), a value held for the judge (`value_bytes`), an element or body
 //! held for a filter, or elements held for an index from the end (`element_bytes`, and the structure of what the filter reads: 32 bytes
 //! a value, which of a body of one-digit numbers held whole is 16 times its size), 64 bytes for each level of
-//! nesting (`depth`), 24 KiB of marks (`marks`). Strings and numbers that are copied or removed pass through however long they are.
+//! nesting (`depth`). A thread holds 24 KiB of marks (`marks`), and room for a few rewriters (`spare`). Strings and numbers that are copied or removed pass through however long they are.
 
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::automaton::Program;
 use super::judge::is_json;
-use super::marks::Marks;
 use super::patch::Patch;
 use super::scan::Bad;
+use super::spare;
 use super::trace::Trace;
 use super::walk::{Input, Stage, Walker};
 use super::{Fault, FaultKind};
@@ -131,11 +131,16 @@ pub enum SpliceError {
 /// Runs a program over one document, fed in chunks.
 pub struct Rewriter {
     program: Arc<Program>,
-    walker: Walker,
-    marks: Marks,
-    plan: Plan,
+    work: Work,
+}
+
+/// What a rewriter works with; the room in it serves one document after the other.
+#[derive(Default)]
+pub(super) struct Work {
+    pub(super) walker: Walker,
+    pub(super) plan: Plan,
     /// The window, and what is held back behind it.
-    buf: Vec<u8>,
+    pub(super) buf: Vec<u8>,
     /// The window's length.
     window: usize,
     /// Where the walk goes on.
@@ -146,6 +151,22 @@ pub struct Rewriter {
     gone: u64,
     /// A fault ends it.
     fault: Option<Fault>,
+}
+
+impl Work {
+    /// Forgets the document.
+    pub(super) fn clear(&mut self) {
+        self.plan.clear();
+        self.buf.clear();
+        (self.window, self.pos, self.valid, self.gone) = (0, 0, 0, 0);
+        self.fault = None;
+    }
+}
+
+impl Drop for Rewriter {
+    fn drop(&mut self) {
+        spare::keep(std::mem::take(&mut self.work));
+    }
 }
 
 impl Rewriter {
@@ -162,20 +183,16 @@ impl Rewriter {
     }
 
     fn with(program: Arc<Program>, trace: Option<Trace>) -> Self {
-        let walker = Walker::new(&program, trace);
-        let (plan, buf) = (Plan::default(), Vec::new());
-        Self { program, walker, marks: Marks::default(), plan, buf, window: 0, pos: 0, valid: 0, gone: 0, fault: None }
+        let mut work = spare::work();
+        work.walker.begin(&program, trace);
+        Self { program, work }
     }
 
     /// Makes it ready for another document, with the room that it has. [`Rewriter::counts`] go on; [`Rewriter::matched`] begin anew.
     /// What was not spliced is lost.
     pub fn restart(&mut self) {
-        self.walker.restart(&self.program);
-        self.marks.forget();
-        self.plan.clear();
-        self.buf.clear();
-        (self.window, self.pos, self.valid, self.gone) = (0, 0, 0, 0);
-        self.fault = None;
+        self.work.walker.restart(&self.program);
+        self.work.clear();
     }
 
     /// Scans and plans the next bytes. After a fault the rewriter is spent: the fault comes again, and its window is not
@@ -184,10 +201,10 @@ impl Rewriter {
     /// # Errors
     /// Whatever the document is refused for, up to here.
     pub fn feed(&mut self, chunk: &[u8], judge: &mut dyn Judge) -> Result<(), Fault> {
-        if let Some(fault) = &self.fault {
+        if let Some(fault) = &self.work.fault {
             return Err(fault.clone());
         }
-        self.buf.extend_from_slice(chunk);
+        self.work.buf.extend_from_slice(chunk);
         let wrong = self.validate();
         self.walk(false, judge)?;
         match wrong {
@@ -201,17 +218,17 @@ impl Rewriter {
     /// # Errors
     /// As [`Rewriter::feed`].
     pub fn finish(&mut self, judge: &mut dyn Judge) -> Result<(), Fault> {
-        if let Some(fault) = &self.fault {
+        if let Some(fault) = &self.work.fault {
             return Err(fault.clone());
         }
-        let at = self.valid;
-        if at < self.buf.len() {
+        let at = self.work.valid;
+        if at < self.work.buf.len() {
             return Err(self.fail(Bad { kind: FaultKind::Utf8, at }));
         }
         self.walk(true, judge)?;
-        match self.walker.stage {
+        match self.work.walker.stage {
             Stage::End => Ok(()),
-            Stage::Value if self.walker.stack.is_empty() => Err(self.fail(Bad { kind: FaultKind::Empty, at })),
+            Stage::Value if self.work.walker.stack.is_empty() => Err(self.fail(Bad { kind: FaultKind::Empty, at })),
             _ => Err(self.fail(Bad { kind: FaultKind::Truncated, at })),
         }
     }
@@ -219,13 +236,13 @@ impl Rewriter {
     /// The bytes in which no edit is left open, and the plan for them. `Put::Later` edits, in order, want a replacement.
     #[must_use]
     pub fn window(&self) -> (&[u8], &Plan) {
-        (self.buf.get(..self.window).unwrap_or_default(), &self.plan)
+        (self.work.buf.get(..self.work.window).unwrap_or_default(), &self.work.plan)
     }
 
     /// Bytes scanned that are not in the window yet (held back), for limits.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.buf.len().saturating_sub(self.window) + self.walker.pending.bytes()
+        self.work.buf.len().saturating_sub(self.work.window) + self.work.walker.pending.bytes()
     }
 
     /// Writes the window with its edits to `out` and goes on to the next. `later` gives, for each `Put::Later` in order, the
@@ -269,19 +286,18 @@ impl Rewriter {
     /// # Errors
     /// That is more than this document may still grow by.
     pub fn charge_growth(&mut self, bytes: usize) -> Result<(), FaultKind> {
-        self.walker.tally.grow(bytes, 0)
+        self.work.walker.tally.grow(bytes, 0)
     }
 
     /// The next window begins.
     fn advance(&mut self) {
-        self.plan.clear();
-        self.buf.drain(..self.window);
-        self.gone += self.window as u64;
-        self.walker.shift(self.window);
-        self.marks.forget();
-        self.pos = self.pos.saturating_sub(self.window);
-        self.valid = self.valid.saturating_sub(self.window);
-        self.window = 0;
+        self.work.plan.clear();
+        self.work.buf.drain(..self.work.window);
+        self.work.gone += self.work.window as u64;
+        self.work.walker.shift(self.work.window);
+        self.work.pos = self.work.pos.saturating_sub(self.work.window);
+        self.work.valid = self.work.valid.saturating_sub(self.work.window);
+        self.work.window = 0;
     }
 
     /// Writes the window with its edits; `later` puts what is not known yet, and sees what stood there.
@@ -304,72 +320,75 @@ impl Rewriter {
     /// at the container that it selects; of a transformation each leaf counts, but no `null`.
     #[must_use]
     pub fn counts(&self) -> &[u64] {
-        &self.walker.tally.counts
+        &self.work.walker.tally.counts
     }
 
     /// How often each selection's path matched a place at all (for `must`). Places in what another rule has removed or
     /// replaced as a whole are not looked at.
     #[must_use]
     pub fn matched(&self) -> &[u64] {
-        &self.walker.tally.matched
+        &self.work.walker.tally.matched
     }
 
     /// The selection at which the last `FaultKind::Rule` fault came up.
     #[must_use]
     pub fn failed(&self) -> Option<usize> {
-        self.walker.tally.failed
+        self.work.walker.tally.failed
     }
 
     /// What is left of what one body may take.
     #[must_use]
     pub fn budget(&self) -> Budget {
-        self.walker.tally.budget()
+        self.work.walker.tally.budget()
     }
 
     /// Allows no more than this, where several documents share what one body may take.
     pub fn limit(&mut self, budget: Budget) {
-        self.walker.tally.limit(budget);
+        self.work.walker.tally.limit(budget);
     }
 
     /// The lines of a traced run.
     pub fn take_trace(&mut self) -> Vec<TraceLine> {
-        self.walker.trace.as_mut().map(|trace| std::mem::take(&mut trace.lines)).unwrap_or_default()
+        self.work.walker.trace.as_mut().map(|trace| std::mem::take(&mut trace.lines)).unwrap_or_default()
     }
 
     /// Extends `valid` over the new bytes; gives where they stop being UTF-8. A code point that is cut waits for the rest.
     fn validate(&mut self) -> Option<usize> {
-        let new = self.buf.get(self.valid..).unwrap_or_default();
+        let new = self.work.buf.get(self.work.valid..).unwrap_or_default();
         if simdutf8::basic::from_utf8(new).is_ok() {
-            self.valid = self.buf.len();
+            self.work.valid = self.work.buf.len();
             return None;
         }
         let Err(error) = simdutf8::compat::from_utf8(new) else { return None };
-        self.valid += error.valid_up_to();
-        error.error_len().map(|_| self.valid)
+        self.work.valid += error.valid_up_to();
+        error.error_len().map(|_| self.work.valid)
     }
 
     fn walk(&mut self, end: bool, judge: &mut dyn Judge) -> Result<(), Fault> {
-        let input = Input { buf: self.buf.get(..self.valid).unwrap_or_default(), end };
-        let walked = self.walker.run(&self.program, &mut self.marks, input, self.pos, &mut self.plan, judge);
+        let work = &mut self.work;
+        let input = Input { buf: work.buf.get(..work.valid).unwrap_or_default(), end };
+        let mut marks = spare::marks();
+        let walked = work.walker.run(&self.program, &mut marks, input, work.pos, &mut work.plan, judge);
+        spare::keep_marks(marks);
         // Its places are places in this buffer.
-        self.walker.region.clear();
-        self.walker.tally.settle(&self.program);
+        self.work.walker.region.clear();
+        self.work.walker.tally.settle(&self.program);
         match walked {
-            Ok(pos) => self.pos = pos,
+            Ok(pos) => self.work.pos = pos,
             Err(bad) => return Err(self.fail(bad)),
         }
-        self.window = self.walker.sep;
-        self.walker.pending.settle(&self.buf, self.window, &mut self.plan);
+        self.work.window = self.work.walker.sep;
+        self.work.walker.pending.settle(&self.work.buf, self.work.window, &mut self.work.plan);
         Ok(())
     }
 
     fn fail(&mut self, bad: Bad) -> Fault {
         const MARK: &[u8] = "\u{feff}".as_bytes();
-        let offset = self.gone + bad.at as u64;
-        let mark = offset == 0 && self.buf.starts_with(MARK);
+        let offset = self.work.gone + bad.at as u64;
+        let mark = offset == 0 && self.work.buf.starts_with(MARK);
         let kind = if mark { FaultKind::ByteOrderMark } else { bad.kind };
-        let fault = Fault { kind, offset, location: self.walker.location(&self.program) };
-        self.fault = Some(fault.clone());
+        let fault = Fault { kind, offset, location: self.work.walker.location(&self.program) };
+        self.work.fault = Some(fault.clone());
         fault
     }
 }

@@ -247,6 +247,7 @@ impl<'p> Lane<'p> {
 
     /// Items of one container. `On`: it is in another.
     #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "inlined into the loop")]
     fn items<const OBJECT: bool, const BLANKS: bool>(
         &mut self,
         view: &View<'_>,

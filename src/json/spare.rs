@@ -1,0 +1,55 @@
+//! What a thread keeps from one document to the next, so that a small body allocates next to nothing and meets warm memory.
+//!
+//! Room only: what was in it is not looked at again. Little of it, too: what a long document has grown is given back. Start at
+//! [`work`] and [`marks`].
+
+use std::cell::{Cell, RefCell};
+
+use super::marks::Marks;
+use super::window::Work;
+
+/// As many as are likely to be under way on one thread.
+const WORKS: usize = 4;
+/// What has more room than this, in bytes or entries, is not kept.
+const ROOM: usize = 1 << 15;
+
+thread_local! {
+    static MARKS: Cell<Marks> = Cell::default();
+    static IDLE: RefCell<Vec<Work>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Marks of nothing. Who asks while others are in use gets new ones.
+pub(super) fn marks() -> Marks {
+    let mut marks = MARKS.try_with(Cell::take).unwrap_or_default();
+    marks.forget();
+    marks
+}
+
+/// For the next who asks.
+pub(super) fn keep_marks(marks: Marks) {
+    // A thread that ends keeps nothing.
+    let _ = MARKS.try_with(|place| place.set(marks));
+}
+
+/// To begin with.
+pub(super) fn work() -> Work {
+    let idle = IDLE.try_with(|idle| idle.try_borrow_mut().ok()?.pop());
+    idle.ok().flatten().unwrap_or_default()
+}
+
+/// For the next who asks, unless it has grown.
+pub(super) fn keep(mut work: Work) {
+    let room = [work.buf.capacity(), work.plan.edits.capacity(), work.plan.arena.capacity(), work.walker.room()];
+    if room.into_iter().any(|room| room > ROOM) {
+        return;
+    }
+    work.clear();
+    work.walker.clear();
+    let _ = IDLE.try_with(|idle| {
+        if let Ok(mut idle) = idle.try_borrow_mut()
+            && idle.len() < WORKS
+        {
+            idle.push(work);
+        }
+    });
+}
