@@ -30,9 +30,16 @@ enum Way {
 impl Walker {
     /// A value begins at `pos`, which is in the buffer.
     #[inline]
-    pub(super) fn value(&mut self, program: &Program, buf: &[u8], pos: usize, plan: &mut Plan) -> Result<Flow, Bad> {
+    pub(super) fn value(
+        &mut self,
+        program: &Program,
+        marks: &mut Marks,
+        buf: &[u8],
+        pos: usize,
+        plan: &mut Plan,
+    ) -> Result<Flow, Bad> {
         self.value = pos;
-        let edge = match self.way(program, buf, pos)? {
+        let edge = match self.way(program, marks, buf, pos)? {
             Way::Edge(edge) => edge,
             Way::Probe => {
                 self.begin_skim(Mode::Probe);
@@ -67,7 +74,7 @@ impl Walker {
 
     /// The edge to the value at `pos`.
     #[inline]
-    fn way(&mut self, program: &Program, buf: &[u8], pos: usize) -> Result<Way, Bad> {
+    fn way(&mut self, program: &Program, marks: &mut Marks, buf: &[u8], pos: usize) -> Result<Way, Bad> {
         let machine = &program.machine;
         let child = match self.top.kind {
             Kind::Object => ChildKey::Member(self.top.symbol),
@@ -80,7 +87,7 @@ impl Walker {
         {
             return Ok(Way::Edge(edge));
         }
-        self.long_way(program, buf, pos, child)
+        self.long_way(program, marks, buf, pos, child)
     }
 
     fn root_way(&self, program: &Program, pos: usize) -> Result<Way, Bad> {
@@ -99,7 +106,14 @@ impl Walker {
 
     /// The edge to the value at `pos`, where it has to be found or tests are asked.
     #[cold]
-    fn long_way(&mut self, program: &Program, buf: &[u8], pos: usize, child: ChildKey) -> Result<Way, Bad> {
+    fn long_way(
+        &mut self,
+        program: &Program,
+        marks: &mut Marks,
+        buf: &[u8],
+        pos: usize,
+        child: ChildKey,
+    ) -> Result<Way, Bad> {
         let machine = &program.machine;
         let Some(len) = self.length(program, buf, pos)? else { return Ok(Way::Wait) };
         let mut truth = std::mem::take(&mut self.tally.truth);
@@ -114,7 +128,7 @@ impl Walker {
             // If all of it is here, it is read and laid out at once. A number's end shows only by what comes behind it.
             let within = buf.get(..pos.saturating_add(program.limits.element_bytes)).unwrap_or(buf);
             let room = program.limits.depth.saturating_sub(self.stack.len());
-            let held = self.region.hold(within, pos, room, state.reads.as_deref());
+            let held = self.region.hold(marks, within, pos, room, state.reads.as_deref());
             if !held || self.region.end(pos) == Some(within.len()) && !ends_itself(buf.get(pos)) {
                 self.region.clear();
                 self.tally.truth = truth;
@@ -427,7 +441,7 @@ impl Walker {
                 let state = state.filter(|state| state.asks_filter && self.top.kind != Kind::Root);
                 let reads = state.and_then(|state| state.reads.as_deref());
                 let held = input.buf.get(..end).unwrap_or_default();
-                if !self.region.hold(held, self.value, limits.depth, reads) {
+                if !self.region.hold(marks, held, self.value, limits.depth, reads) {
                     return scan::bad(FaultKind::Rule, self.value);
                 }
                 self.tally.steps = self.tally.steps.saturating_add(self.region.len() as u64);

@@ -8,6 +8,8 @@ use std::ops::Range;
 use super::FaultKind;
 use super::filter::reads::Reads;
 use super::filter::{self, Filter};
+use super::marks::Marks;
+use super::tape::lay::Held;
 use super::tape::{NodeId, Tape};
 
 /// Empty where nothing is held.
@@ -20,9 +22,15 @@ pub(super) struct Region {
 impl Region {
     /// Takes the value at `start`, if all of it is in `buf`, at most `room` levels deep, and JSON; and of its structure what `reads`
     /// asks for, or everything. A number at the end of `buf` is taken for whole.
-    pub(super) fn hold(&mut self, buf: &[u8], start: usize, room: usize, reads: Option<&Reads>) -> bool {
-        let bytes = buf.get(start..).unwrap_or_default();
-        match self.tape.lay(bytes, 0, room, reads) {
+    pub(super) fn hold(
+        &mut self,
+        marks: &mut Marks,
+        buf: &[u8],
+        start: usize,
+        room: usize,
+        reads: Option<&Reads>,
+    ) -> bool {
+        match self.tape.lay(marks, Held { buf, start }, 0, room, reads) {
             Some(len) => self.range = start..start + len,
             None => self.range = 0..0,
         }

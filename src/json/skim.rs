@@ -90,6 +90,9 @@ impl Skim {
                 pos = base + self.quick(&mut view, pos - base, room);
                 let next = view.next;
                 marks.passed(next);
+                if self.is_done() {
+                    return Ok(Token::Done(pos));
+                }
             }
             if let Some(token) = self.slow(buf, &mut pos, room)? {
                 return Ok(token);

@@ -12,10 +12,12 @@ use std::sync::{Mutex, PoisonError};
 
 use super::filter::reads::Reads;
 use super::filter::run::Memo;
-
+use super::marks::Marks;
 use super::scan;
 
-mod lay;
+pub(super) mod lay;
+
+use lay::Held;
 
 /// A node of a [`Tape`]. The nodes of a subtree are consecutive, an ancestor before all that is in it.
 pub type NodeId = u32;
@@ -76,7 +78,8 @@ impl Tape {
     pub fn build(bytes: &[u8]) -> Tape {
         let mut tape = Tape::default();
         let start = scan::blank(bytes, 0);
-        let end = tape.lay(bytes, start, usize::MAX, None);
+        let held = Held { buf: bytes, start: 0 };
+        let end = tape.lay(&mut Marks::default(), held, start, usize::MAX, None);
         let whole = end.is_some_and(|end| scan::blank(bytes, end) == bytes.len());
         if !whole {
             tape.forget();
@@ -84,13 +87,20 @@ impl Tape {
         tape
     }
 
-    /// Lays out what `reads` asks for (`None`: everything) of the value that begins at `start`, in place of what was there before.
-    /// No more than `room` containers may be open in it. Gives its end; `None`, and no nodes, where `bytes` do not hold all
-    /// of it, or it is no JSON. A number at the end of `bytes` is whole.
-    pub(super) fn lay(&mut self, bytes: &[u8], start: usize, room: usize, reads: Option<&Reads>) -> Option<usize> {
+    /// Lays out what `reads` asks for (`None`: everything) of the value that begins at `start` of what is held, in place of what was there
+    /// before. No more than `room` containers may be open in it. Gives its end; `None`, and no nodes, where not all of it is
+    /// there, or it is no JSON. A number at the end is whole. `marks` are of the same buffer.
+    pub(super) fn lay(
+        &mut self,
+        marks: &mut Marks,
+        held: Held<'_>,
+        start: usize,
+        room: usize,
+        reads: Option<&Reads>,
+    ) -> Option<usize> {
         self.forget();
-        let fits = u32::try_from(bytes.len()).is_ok_and(|len| len < u32::MAX);
-        let end = if fits { self.lay_out(bytes, start, room, reads) } else { None };
+        let fits = u32::try_from(held.bytes().len()).is_ok_and(|len| len < u32::MAX);
+        let end = if fits { self.lay_out(marks, held, start, room, reads) } else { None };
         match end {
             Some(_) => self.sound = true,
             // Half a tape must not be walked as if it were a whole one.

@@ -293,7 +293,7 @@ impl Walker {
                     if pos >= buf.len() {
                         return Ok(pos);
                     }
-                    match self.value(program, buf, pos, plan)? {
+                    match self.value(program, marks, buf, pos, plan)? {
                         Flow::Go(at) => pos = at,
                         Flow::Wait(at) => return Ok(at),
                     }

@@ -19,7 +19,19 @@ pub(super) struct Desk {
     names: Vec<(Range<u32>, u64)>,
     sorted: Vec<u64>,
     skim: Skim,
-    marks: Marks,
+}
+
+/// What is laid out: the end of a buffer, of which there may be marks.
+#[derive(Clone, Copy)]
+pub(in crate::json) struct Held<'a> {
+    pub(in crate::json) buf: &'a [u8],
+    pub(in crate::json) start: usize,
+}
+
+impl<'a> Held<'a> {
+    pub(in crate::json) fn bytes(self) -> &'a [u8] {
+        self.buf.get(self.start..).unwrap_or_default()
+    }
 }
 
 /// An open container.
@@ -38,12 +50,19 @@ struct Open {
 }
 
 impl Tape {
-    pub(super) fn lay_out(&mut self, bytes: &[u8], start: usize, room: usize, reads: Option<&Reads>) -> Option<usize> {
-        self.desk.marks.forget();
+    pub(super) fn lay_out(
+        &mut self,
+        marks: &mut Marks,
+        held: Held<'_>,
+        start: usize,
+        room: usize,
+        reads: Option<&Reads>,
+    ) -> Option<usize> {
+        let bytes = held.bytes();
         self.desk.open.clear();
         self.desk.names.clear();
         let root = if reads.is_some() { Reads::ROOT } else { Reads::WHOLE };
-        let mut at = self.value(bytes, start, room, reads, Some(root), 0..0)?;
+        let mut at = self.value(marks, held, start, room, reads, Some(root), 0..0)?;
         while let Some(open) = self.desk.open.last_mut() {
             at = scan::blank(bytes, at);
             let byte = *bytes.get(at)?;
@@ -63,7 +82,7 @@ impl Tape {
                     Some(reads) => reads.element(place),
                     None => Some(Reads::WHOLE),
                 };
-                at = self.value(bytes, at, room, reads, child, 0..0)?;
+                at = self.value(marks, held, at, room, reads, child, 0..0)?;
                 continue;
             }
             (bytes.get(at) == Some(&b'"')).then_some(())?;
@@ -88,21 +107,24 @@ impl Tape {
             at = scan::blank(bytes, end);
             (bytes.get(at) == Some(&b':')).then_some(())?;
             at = scan::blank(bytes, at + 1);
-            at = self.value(bytes, at, room, reads, child, name)?;
+            at = self.value(marks, held, at, room, reads, child, name)?;
         }
         Some(at)
     }
 
     /// A whole leaf, the opening of a container, or a whole container that is not read. Gives what comes behind it.
+    #[expect(clippy::too_many_arguments, reason = "the value and what is at hand")]
     fn value(
         &mut self,
-        bytes: &[u8],
+        marks: &mut Marks,
+        held: Held<'_>,
         at: usize,
         room: usize,
         reads: Option<&Reads>,
         place: Option<ReadId>,
         name: Range<usize>,
     ) -> Option<usize> {
+        let bytes = held.bytes();
         let kind = match bytes.get(at)? {
             b'{' => NodeKind::Object,
             b'[' => NodeKind::Array,
@@ -119,10 +141,9 @@ impl Tape {
             NodeKind::Object | NodeKind::Array => {
                 self.desk.skim.restart();
                 let room = room.checked_sub(self.desk.open.len())?;
-                let Ok(Token::Done(end)) = self.desk.skim.run(&mut self.desk.marks, bytes, at, room) else {
-                    return None;
-                };
-                end
+                let token = self.desk.skim.run(marks, held.buf, held.start + at, room);
+                let Ok(Token::Done(end)) = token else { return None };
+                end - held.start
             }
             _ => leaf(bytes, at, kind)?,
         };
