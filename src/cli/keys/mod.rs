@@ -225,6 +225,7 @@ fn rotate(args: RotateArgs, out: &mut dyn Write, err: &mut dyn Write) -> Result<
     for name in &args.domains {
         domains.push(parse(name)?);
     }
+    domains.sort();
     domains.dedup();
     for domain in &domains {
         let epoch = ring.rotate(domain, args.begin_anew)?.epoch();

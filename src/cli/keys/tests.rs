@@ -106,6 +106,8 @@ fn rotate_begins_an_epoch_of_one_domain_or_of_all() {
     );
     let listed = ground.done("list KEYS", "");
     assert!(listed.contains(&format!("parcelo  1      {old}\nparcelo  2      {new}\nparcelo  3 ")), "{listed}");
+    let out = ground.done("rotate parcelo admira parcelo --keys KEYS", "");
+    assert!(out.matches("domain `parcelo`").count() == 1 && out.contains("epoch 4"), "once each: {out}");
     assert!(ground.refused("rotate nobody --keys KEYS", "").contains("there is no domain `nobody`"));
     assert!(ground.refused("rotate Not/one --keys KEYS", "").contains("is no name of a domain"));
 }
