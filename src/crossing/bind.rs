@@ -354,16 +354,10 @@ impl Transformer {
             Self::Tokenize(sealer, shape) => tokenize(sealer, *shape, input, out),
             Self::Pseudonymize(pseudonymizer) => match input {
                 Input::Number(raw) => match text::canonical_number(raw.as_bytes()) {
-                    Some(number) => {
-                        pseudonymizer.hash(Value::Number(&number), out);
-                        Applied::Text
-                    }
+                    Some(number) => hashed(pseudonymizer.hash(Value::Number(&number), out)),
                     None => Applied::Unfit,
                 },
-                Input::Text(text, _) | Input::Boolean(text) => {
-                    pseudonymizer.hash(Value::Text(text), out);
-                    Applied::Text
-                }
+                Input::Text(text, _) | Input::Boolean(text) => hashed(pseudonymizer.hash(Value::Text(text), out)),
             },
             Self::Encrypt(recipient) => {
                 let sealed = match input {
@@ -402,6 +396,11 @@ fn open(opening: &Opening, input: Input<'_>, hand: &mut Hand, out: &mut Vec<u8>)
         Some(patches) if patch::apply(text.as_bytes(), &patches, out).is_some() => Applied::Text,
         _ => Applied::Refuse { foreign: false },
     }
+}
+
+/// Without its key nothing can stand for a value.
+fn hashed(done: bool) -> Applied {
+    if done { Applied::Text } else { Applied::Refuse { foreign: false } }
 }
 
 fn tokenize(sealer: &Sealer, shape: Shape, input: Input<'_>, out: &mut Vec<u8>) -> Applied {

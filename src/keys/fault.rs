@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use crate::ids::DomainId;
 
-use super::Error;
+use super::{Epoch, Error};
 
 /// What can be wrong with a place where keys are kept.
 #[derive(Debug, thiserror::Error)]
@@ -36,6 +36,11 @@ pub enum Fault {
         "domain `{0}` was destroyed, and its tokens are dead text: to begin anew with another secret, `tidegate keys rotate {0} --begin-anew`"
     )]
     Destroyed(DomainId),
+    /// A secret in memory that is kept no more, and was not destroyed.
+    #[error(
+        "the file of domain `{0}`, epoch {1}, is gone, and nothing says that it was destroyed: this program goes on with the secret in memory, and cannot after a restart. Restore `{0}@{1}.key` from the backup"
+    )]
+    Lost(DomainId, Epoch),
     /// A domain that lives, where one was wanted that does not.
     #[error("domain `{0}` was not destroyed: leave `--begin-anew` out to rotate it")]
     Alive(DomainId),

@@ -14,6 +14,7 @@ use std::io::ErrorKind;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
+use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::ids::DomainId;
@@ -21,7 +22,7 @@ use crate::ids::DomainId;
 use super::fault::Fault;
 use super::files::{self, fields, read, system, write_new};
 use super::root::{self, Root};
-use super::{Epoch, Error, Key, KeySource, State, expand, random_key};
+use super::{Epoch, Error, Key, KeySource, Print, State, expand, random_key};
 
 /// The root key's file.
 pub const ROOT: &str = "root.key";
@@ -144,6 +145,18 @@ impl KeySource for Folder {
         Ok(secrets)
     }
 
+    fn survey(&self) -> Result<super::Survey, Error> {
+        files::check_folder(&self.path)?;
+        glance(&self.path)
+    }
+
+    fn print(&self, domain: &DomainId, epoch: Epoch) -> Result<Option<Print>, Error> {
+        let place = self.place(domain, epoch, LIVING);
+        let Some(text) = read(&place)? else { return Ok(None) };
+        let wrapped = parse_secret(&text, self.wrapping.version(), domain.as_str(), epoch);
+        wrapped.map(|wrapped| Some(Sha256::digest(wrapped).into())).map_err(|fault| fault.at(&place))
+    }
+
     fn destroyed(&self) -> Result<Vec<(DomainId, Epoch)>, Error> {
         files::check_folder(&self.path)?;
         Ok(survey(&self.path)?.destroyed.into_iter().collect())
@@ -263,6 +276,38 @@ fn survey(path: &Path) -> Result<Survey, Error> {
     }
     secrets.sort();
     Ok(Survey { root, program, secrets, destroyed })
+}
+
+/// What there is of all domains: from names alone, each for itself.
+fn glance(path: &Path) -> Result<super::Survey, Error> {
+    let mut glance = super::Survey::default();
+    for (place, name) in files::names(path)? {
+        let (stem, living) = match (name.strip_suffix(LIVING), name.strip_suffix(DESTROYED)) {
+            _ if name == ROOT || name == PROGRAM || name.starts_with(files::UNFINISHED) => continue,
+            (Some(stem), _) => (stem, true),
+            (_, Some(stem)) => (stem, false),
+            (None, None) => {
+                glance.wrong.push(Fault::Stranger.at(&place));
+                continue;
+            }
+        };
+        match parse_stem(stem, &place) {
+            Ok((domain, epoch)) => {
+                let state = glance.domains.entry(domain).or_default();
+                if living {
+                    state.living.push(epoch);
+                } else {
+                    state.destroyed = state.destroyed.max(Some(epoch));
+                }
+            }
+            Err(error) => glance.wrong.push(error),
+        }
+    }
+    for state in glance.domains.values_mut() {
+        state.living.retain(|epoch| Some(*epoch) > state.destroyed);
+        state.living.sort();
+    }
+    Ok(glance)
 }
 
 /// What there is of one domain: from names alone, because it is asked for each domain when policies are loaded.

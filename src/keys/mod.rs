@@ -20,10 +20,13 @@ mod root;
 pub mod source;
 pub mod transit;
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
+use data_encoding::HEXLOWER;
 use hkdf::Hkdf;
 use sha2::Sha256;
 
@@ -114,6 +117,32 @@ pub trait KeySource: Send + Sync + fmt::Debug {
         Ok(State { living: of(self.list()?).collect(), destroyed: of(self.destroyed()?).max() })
     }
 
+    /// What there is of every domain, as far as it can be told: what is wrong with one hides no other.
+    ///
+    /// # Errors
+    /// The source cannot be read at all.
+    fn survey(&self) -> Result<Survey, Error> {
+        let mut survey = Survey::default();
+        for (domain, epoch) in self.list()? {
+            survey.domains.entry(domain).or_default().living.push(epoch);
+        }
+        for (domain, through) in self.destroyed()? {
+            let state = survey.domains.entry(domain).or_default();
+            state.destroyed = state.destroyed.max(Some(through));
+        }
+        Ok(survey)
+    }
+
+    /// Tells whether what is kept under this name is still the same, without unwrapping it; `None`: there is none, or it
+    /// cannot be told.
+    ///
+    /// # Errors
+    /// What is there cannot be read or trusted.
+    fn print(&self, domain: &DomainId, epoch: Epoch) -> Result<Option<Print>, Error> {
+        let _ = (domain, epoch);
+        Ok(None)
+    }
+
     /// Destroys an epoch and all before it, so that they are never loaded or created again. Whatever goes wrong in between:
     /// nothing was changed, or they are dead, and destroying again finishes it.
     ///
@@ -149,6 +178,18 @@ pub struct State {
     /// Up to which epoch it was destroyed, if ever.
     pub destroyed: Option<Epoch>,
 }
+
+/// What a source has of all domains.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// By domain.
+    pub domains: BTreeMap<DomainId, State>,
+    /// What is wrong beside.
+    pub wrong: Vec<Error>,
+}
+
+/// SHA-256 of a secret as it is kept.
+pub type Print = [u8; 32];
 
 /// The living secrets of a domain, the newest first; empty only in memory, for a destroyed domain that a policy names.
 pub type Epochs = Arc<[Arc<DomainSecret>]>;
@@ -201,47 +242,48 @@ impl KeyRing {
     /// # Errors
     /// The source cannot be read, or cannot be written and there was no secret; [`Fault::Destroyed`].
     pub fn epochs(&self, id: &DomainId) -> Result<Epochs, Error> {
-        let mut domains = self.0.domains();
-        if let Some(epochs) = domains.get(id).filter(|epochs| !epochs.is_empty()) {
+        let _working = self.0.working();
+        let held = self.0.held(id);
+        if let Some(epochs) = held.as_ref().filter(|epochs| !epochs.is_empty()) {
             return Ok(Arc::clone(epochs));
         }
         let source = &*self.0.source;
         let state = source.state(id)?;
-        let mut epochs = self.0.load(id, &state.living, &[])?;
+        let mut epochs = self.0.load(id, &state.living)?;
         if epochs.is_empty() {
-            if state.destroyed.is_some() {
-                // Remembered, so that a new beginning is noticed.
-                domains.insert(id.clone(), epochs);
+            if state.destroyed.is_some() || held.is_some() {
+                // Remembered, so that a new beginning is noticed, and nothing is made where the record of the end is lost.
+                self.0.hold(id, epochs);
                 return Err(Fault::Destroyed(id.clone()).at(self.place()));
             }
             let epoch = Epoch::FIRST;
             tracing::info!(domain = %id, epoch = epoch.0, "new domain: making its secret");
             let key = source.create(id, epoch, &fresh_key()?)?;
-            epochs = Arc::new([Arc::new(DomainSecret { domain: id.clone(), epoch, key })]);
+            epochs = Arc::new([Arc::new(self.0.secret(id, epoch, key)?)]);
         }
-        domains.insert(id.clone(), Arc::clone(&epochs));
+        self.0.hold(id, Arc::clone(&epochs));
         Ok(epochs)
     }
 
-    /// Reads again what there is of the domains in memory: rotations and destructions by other processes. Blocks.
+    /// Reads again what there is of the domains in memory: rotations and destructions by other processes. What was destroyed
+    /// ends at once, also for whoever holds it. Blocks.
     ///
     /// # Errors
-    /// The source cannot be read; what is in memory stays.
-    pub fn refresh(&self) -> Result<(), Error> {
-        self.0.refresh()
+    /// All that is wrong. Each domain is for itself: of one with which something is wrong what is in memory stays, the others are as
+    /// the source has them. A secret that is gone without a record of its end is such an error.
+    pub fn refresh(&self) -> Result<(), Vec<Error>> {
+        let wrong = self.0.refresh();
+        if wrong.is_empty() { Ok(()) } else { Err(wrong) }
     }
 
     /// Which epochs are in memory: another text after a [`Self::refresh`] that found a change.
     #[must_use]
     pub fn stamp(&self) -> String {
-        let domains = self.0.domains();
-        let mut lines: Vec<String> = domains
-            .iter()
-            .map(|(domain, epochs)| {
-                let numbers: Vec<String> = epochs.iter().map(|secret| secret.epoch.to_string()).collect();
-                format!("{domain} {}", numbers.join(","))
-            })
-            .collect();
+        let one = |secret: &Arc<DomainSecret>| format!("{} {}", secret.epoch, HEXLOWER.encode(&secret.print));
+        let line = |(domain, epochs): (&DomainId, &Epochs)| {
+            format!("{domain} {}", epochs.iter().map(one).collect::<Vec<_>>().join(","))
+        };
+        let mut lines: Vec<String> = self.0.domains().iter().map(line).collect();
         lines.sort();
         lines.join("\n")
     }
@@ -252,7 +294,7 @@ impl KeyRing {
     #[must_use]
     pub fn newer(&self, id: &DomainId, known: Epoch) -> Option<Epochs> {
         let newer = || {
-            let epochs = self.0.domains().get(id).cloned()?;
+            let epochs = self.0.held(id)?;
             (epochs.first()?.epoch > known).then_some(epochs)
         };
         newer().or_else(|| {
@@ -267,8 +309,14 @@ impl KeyRing {
     /// # Errors
     /// [`Fault::Unknown`], [`Fault::Destroyed`], or the source cannot be read or written.
     pub fn rotate(&self, id: &DomainId, anew: bool) -> Result<Arc<DomainSecret>, Error> {
+        let _working = self.0.working();
         let (source, place) = (&*self.0.source, self.place());
         let State { living, destroyed } = source.state(id)?;
+        // The number of one that is lost is not given to another: its file may come back.
+        let held = self.0.held(id).unwrap_or_default();
+        if let Some(lost) = held.iter().find(|secret| secret.is_lost(&living, destroyed)) {
+            return Err(Fault::Lost(id.clone(), lost.epoch).at(place));
+        }
         let last = match (living.last(), destroyed, anew) {
             (Some(living), _, false) => *living,
             (None, Some(through), true) => {
@@ -282,8 +330,12 @@ impl KeyRing {
         };
         let epoch = last.next().ok_or_else(|| Fault::Exhausted(id.clone()).at(place))?;
         let key = source.create(id, epoch, &fresh_key()?)?;
-        self.0.domains().remove(id);
-        Ok(Arc::new(DomainSecret { domain: id.clone(), epoch, key }))
+        let secret = Arc::new(self.0.secret(id, epoch, key)?);
+        if self.0.held(id).is_some() {
+            let older = held.iter().filter(|held| held.epoch < epoch && Some(held.epoch) > destroyed).cloned();
+            self.0.hold(id, std::iter::once(Arc::clone(&secret)).chain(older).collect());
+        }
+        Ok(secret)
     }
 
     /// Destroys an epoch and all before it; without an epoch the whole domain. Gives what was ended, which is as many
@@ -292,6 +344,7 @@ impl KeyRing {
     /// # Errors
     /// [`Fault::Unknown`], [`Fault::NotOld`], or the source cannot be read or written.
     pub fn destroy(&self, id: &DomainId, through: Option<Epoch>) -> Result<Vec<Epoch>, Error> {
+        let _working = self.0.working();
         let (source, place) = (&*self.0.source, self.place());
         let State { living, destroyed } = source.state(id)?;
         let remains = source.remains()?.into_iter().filter_map(|(domain, epoch)| (domain == *id).then_some(epoch));
@@ -309,7 +362,7 @@ impl KeyRing {
             (_, None, None) => return Err(Fault::Unknown(id.clone()).at(place)),
         };
         source.destroy(id, through)?;
-        self.0.domains().remove(id);
+        self.0.end(id, through);
         let mut ended = [remains, living].concat();
         ended.retain(|epoch| *epoch <= through);
         Ok(ended)
@@ -374,6 +427,25 @@ pub struct DomainSecret {
     domain: DomainId,
     epoch: Epoch,
     key: Key,
+    /// Of what is kept; zeros where the source cannot tell.
+    print: Print,
+    life: Life,
+}
+
+/// Whether a secret still lives: whatever is made with it asks this before each value, because its end must not wait for a reload.
+#[derive(Clone, Debug, Default)]
+pub struct Life(Arc<AtomicBool>);
+
+impl Life {
+    /// Whether it was destroyed.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    fn end(&self) {
+        self.0.store(true, Ordering::Release);
+    }
 }
 
 impl DomainSecret {
@@ -387,6 +459,17 @@ impl DomainSecret {
     #[must_use]
     pub fn epoch(&self) -> Epoch {
         self.epoch
+    }
+
+    /// Whether it still lives.
+    #[must_use]
+    pub fn life(&self) -> &Life {
+        &self.life
+    }
+
+    /// Whether it is neither kept nor destroyed.
+    fn is_lost(&self, living: &[Epoch], destroyed: Option<Epoch>) -> bool {
+        Some(self.epoch) > destroyed && !living.contains(&self.epoch)
     }
 
     /// A working key: HKDF-SHA-256 (RFC 5869) without salt, with the info `tidegate/1`, domain, epoch, `purpose` and

@@ -1,13 +1,16 @@
 //! What a key ring has in memory, and when it looks whether its source has more.
 
 use std::collections::HashMap;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::ids::DomainId;
 
-use super::{DomainSecret, Epoch, Epochs, Error, KeySource};
+use super::fault::Fault;
+use super::{DomainSecret, Epoch, Epochs, Error, Key, KeySource, Life, State};
 
 /// Least time between two readings of the source that a token has caused: whoever sends tokens of unknown epochs makes us
 /// read no oftener than this, and a reading brings what is new of all domains.
@@ -18,7 +21,12 @@ const LOOK_WAIT: Duration = Duration::from_millis(250);
 #[derive(Debug)]
 pub(super) struct Ring {
     pub(super) source: Box<dyn KeySource>,
+    /// Held for a look into it alone.
     domains: Mutex<HashMap<DomainId, Epochs>>,
+    /// Held while the source is read or written, which may take long.
+    working: Mutex<()>,
+    /// Whether a token has caused a reading that goes on.
+    looking: AtomicBool,
     clock: Clock,
     /// When a token last caused a reading, by the clock's steady time.
     looked: Mutex<Option<Duration>>,
@@ -26,7 +34,14 @@ pub(super) struct Ring {
 
 impl Ring {
     pub(super) fn new(source: Box<dyn KeySource>, clock: Clock) -> Self {
-        Self { source, domains: Mutex::default(), clock, looked: Mutex::default() }
+        Self {
+            source,
+            domains: Mutex::default(),
+            working: Mutex::default(),
+            looking: AtomicBool::new(false),
+            clock,
+            looked: Mutex::default(),
+        }
     }
 
     pub(super) fn domains(&self) -> MutexGuard<'_, HashMap<DomainId, Epochs>> {
@@ -34,37 +49,120 @@ impl Ring {
         self.domains.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The secrets of these epochs, the newest first; those that are known are not read again, and one that is destroyed
-    /// just now is left out.
-    pub(super) fn load(&self, id: &DomainId, epochs: &[Epoch], known: &[Arc<DomainSecret>]) -> Result<Epochs, Error> {
+    /// One that reads or writes the source at a time.
+    pub(super) fn working(&self) -> MutexGuard<'_, ()> {
+        self.working.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn held(&self, id: &DomainId) -> Option<Epochs> {
+        self.domains().get(id).cloned()
+    }
+
+    pub(super) fn hold(&self, id: &DomainId, epochs: Epochs) {
+        self.domains().insert(id.clone(), epochs);
+    }
+
+    /// Ends what is in memory of a domain up to this epoch, for all who hold it.
+    pub(super) fn end(&self, id: &DomainId, through: Epoch) {
+        let Some(held) = self.held(id) else { return };
+        let (ended, left): (Vec<_>, Vec<_>) = held.iter().cloned().partition(|secret| secret.epoch <= through);
+        if ended.is_empty() {
+            return;
+        }
+        for secret in ended {
+            secret.life.end();
+            tracing::info!(domain = %id, epoch = secret.epoch.0, "this epoch of a domain is destroyed");
+        }
+        self.hold(id, left.into());
+    }
+
+    /// A secret as the source keeps it now.
+    pub(super) fn secret(&self, id: &DomainId, epoch: Epoch, key: Key) -> Result<DomainSecret, Error> {
+        let print = self.source.print(id, epoch)?.unwrap_or_default();
+        Ok(DomainSecret { domain: id.clone(), epoch, key, print, life: Life::default() })
+    }
+
+    /// The secrets of these epochs, the newest first; one that is destroyed just now is left out.
+    pub(super) fn load(&self, id: &DomainId, epochs: &[Epoch]) -> Result<Epochs, Error> {
         let mut secrets = Vec::with_capacity(epochs.len());
         for epoch in epochs.iter().rev() {
-            if let Some(secret) = known.iter().find(|secret| secret.epoch == *epoch) {
-                secrets.push(Arc::clone(secret));
-            } else if let Some(key) = self.source.load(id, *epoch)? {
-                secrets.push(Arc::new(DomainSecret { domain: id.clone(), epoch: *epoch, key }));
+            if let Some(key) = self.source.load(id, *epoch)? {
+                secrets.push(Arc::new(self.secret(id, *epoch, key)?));
             }
         }
         Ok(secrets.into())
     }
 
-    pub(super) fn refresh(&self) -> Result<(), Error> {
-        let mut listed: HashMap<DomainId, Vec<Epoch>> = HashMap::new();
-        for (domain, epoch) in self.source.list()? {
-            listed.entry(domain).or_default().push(epoch);
-        }
-        let known: Vec<(DomainId, Epochs)> = self.domains().iter().map(|(id, e)| (id.clone(), Arc::clone(e))).collect();
-        for (id, epochs) in known {
-            let found = listed.remove(&id).unwrap_or_default();
-            if found.iter().rev().eq(epochs.iter().map(|secret| &secret.epoch)) {
-                continue;
+    /// See [`super::KeyRing::refresh`].
+    pub(super) fn refresh(&self) -> Vec<Error> {
+        let _working = self.working();
+        let mut survey = match self.source.survey() {
+            Ok(survey) => survey,
+            Err(error) => return vec![error],
+        };
+        let known: Vec<DomainId> = self.domains().keys().cloned().collect();
+        // What has ended goes first: nothing that is wrong elsewhere may put it off.
+        for id in &known {
+            if let Some(through) = survey.domains.get(id).and_then(|state| state.destroyed) {
+                self.end(id, through);
             }
-            let loaded = self.load(&id, &found, &epochs)?;
-            let newest = loaded.first().map_or(0, |secret| secret.epoch.0);
-            tracing::info!(domain = %id, epochs = loaded.len(), newest, "the keys of a domain have changed");
-            self.domains().insert(id, loaded);
         }
-        Ok(())
+        for id in known {
+            let state = survey.domains.remove(&id).unwrap_or_default();
+            self.renew(&id, &state, &mut survey.wrong);
+        }
+        survey.wrong
+    }
+
+    /// Takes over what the source has of a domain; where something is wrong with a secret the one in memory stays.
+    fn renew(&self, id: &DomainId, state: &State, wrong: &mut Vec<Error>) {
+        let held = self.held(id).unwrap_or_default();
+        let mut secrets = Vec::with_capacity(state.living.len());
+        for epoch in &state.living {
+            let known = held.iter().find(|secret| secret.epoch == *epoch);
+            match self.current(id, *epoch, known) {
+                Ok(secret) => secrets.extend(secret),
+                Err(error) => {
+                    wrong.push(error);
+                    secrets.extend(known.cloned());
+                }
+            }
+        }
+        for lost in held.iter().filter(|secret| secret.is_lost(&state.living, state.destroyed)) {
+            let place = self.source.folder().unwrap_or(Path::new("the keys"));
+            wrong.push(Fault::Lost(id.clone(), lost.epoch).at(place));
+            secrets.push(Arc::clone(lost));
+        }
+        secrets.sort_by_key(|secret| std::cmp::Reverse(secret.epoch));
+        if !(secrets.len() == held.len() && secrets.iter().zip(held.iter()).all(|(new, old)| Arc::ptr_eq(new, old))) {
+            let newest = secrets.first().map_or(0, |secret| secret.epoch.0);
+            tracing::info!(domain = %id, epochs = secrets.len(), newest, "the keys of a domain have changed");
+            self.hold(id, secrets.into());
+        }
+    }
+
+    /// The secret of an epoch: the known one, if what is kept is still that.
+    fn current(
+        &self,
+        id: &DomainId,
+        epoch: Epoch,
+        known: Option<&Arc<DomainSecret>>,
+    ) -> Result<Option<Arc<DomainSecret>>, Error> {
+        let Some(known) = known else {
+            let Some(key) = self.source.load(id, epoch)? else { return Ok(None) };
+            return self.secret(id, epoch, key).map(|secret| Some(Arc::new(secret)));
+        };
+        match self.source.print(id, epoch)? {
+            Some(print) if print != known.print => {}
+            _ => return Ok(Some(Arc::clone(known))),
+        }
+        let Some(key) = self.source.load(id, epoch)? else { return Ok(Some(Arc::clone(known))) };
+        if key.expose_secret() != known.key.expose_secret() {
+            tracing::error!(domain = %id, epoch = epoch.0, "another secret is kept for this epoch than before: tokens of the other are dead text");
+        }
+        let fresh = self.secret(id, epoch, key)?;
+        // Of one epoch, and so of one life.
+        Ok(Some(Arc::new(DomainSecret { life: known.life.clone(), ..fresh })))
     }
 
     /// Whether a token may cause a reading now; if so, it is the one that does.
@@ -80,15 +178,22 @@ impl Ring {
 
 /// Reads the source on a thread of its own, because the one who asks serves others beside, and waits a moment for it.
 pub(super) fn look(ring: &Arc<Ring>) {
-    let ring = Arc::clone(ring);
+    if ring.looking.swap(true, Ordering::AcqRel) {
+        // A source that hangs is not asked by ever more threads.
+        return;
+    }
+    let (ring, unstarted) = (Arc::clone(ring), Arc::clone(ring));
     let (done, waiting) = std::sync::mpsc::sync_channel(1);
     let looking = move || {
-        if let Err(error) = ring.refresh() {
+        for error in ring.refresh() {
             tracing::warn!(cause = %error, "a token of an unknown epoch came, and the keys could not be read again");
         }
+        ring.looking.store(false, Ordering::Release);
         let _ = done.send(());
     };
     if std::thread::Builder::new().name("keys".to_owned()).spawn(looking).is_ok() {
         let _ = waiting.recv_timeout(LOOK_WAIT);
+    } else {
+        unstarted.looking.store(false, Ordering::Release);
     }
 }

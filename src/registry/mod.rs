@@ -131,35 +131,49 @@ impl Registry {
     /// All complaints.
     pub fn reload(&self) -> Result<Reload, Arc<Error>> {
         let mut attempted = self.attempted.lock().unwrap_or_else(PoisonError::into_inner);
-        let result = refresh(&self.vault).and_then(|()| Files::gather(&self.settings)).and_then(|files| {
+        // What is wrong with the keys of one domain keeps no policy from changing; what is destroyed has ended with this.
+        let wrong = refresh(&self.vault);
+        let mended = wrong.0.is_empty() && self.fault.load().is_some();
+        let result = Files::gather(&self.settings).and_then(|files| {
             let digest = files.digest(&attempted.named);
             let unchanged = attempted.digest == digest && attempted.keys == self.vault.keys().stamp();
             // While something is wrong it is tried again: not everything that can be wrong is in the files.
-            if unchanged && self.fault.load().is_none() {
+            if unchanged && !attempted.failed && !mended {
                 return Ok(None);
             }
             let set = load(&self.settings, &files, &self.vault, self.clock.now());
             *attempted = files.attempt(&self.vault);
             set.map(Some)
         });
+        attempted.failed = result.is_err();
         match result {
-            Ok(None) => Ok(Reload::Unchanged),
+            Ok(None) if wrong.0.is_empty() => Ok(Reload::Unchanged),
+            Ok(None) => Err(self.blame(wrong)),
             Ok(Some(set)) => {
                 let set = Arc::new(set);
                 self.current.store(Arc::clone(&set));
                 self.fault.store(None);
+                if !wrong.0.is_empty() {
+                    // Told as an error by the next look, which has nothing else to tell.
+                    tracing::error!(target: "tidegate", cause = %wrong, "keys");
+                }
                 Ok(Reload::Changed(set))
             }
-            Err(error) => {
-                // The same error keeps its identity, so that it is told once.
-                if let Some(known) = self.fault().filter(|known| **known == error) {
-                    return Err(known);
-                }
-                let error = Arc::new(error);
-                self.fault.store(Some(Arc::clone(&error)));
-                Err(error)
+            Err(mut error) => {
+                error.0.extend(wrong.0);
+                Err(self.blame(error))
             }
         }
+    }
+
+    /// The same error keeps its identity, so that it is told once.
+    fn blame(&self, error: Error) -> Arc<Error> {
+        if let Some(known) = self.fault().filter(|known| **known == error) {
+            return known;
+        }
+        let error = Arc::new(error);
+        self.fault.store(Some(Arc::clone(&error)));
+        error
     }
 }
 
@@ -172,13 +186,17 @@ struct Attempt {
     named: BTreeSet<PathBuf>,
     /// Which epochs of keys it was bound to.
     keys: String,
+    /// No set came of it.
+    failed: bool,
 }
 
-fn refresh(vault: &Vault) -> Result<(), Error> {
-    vault.keys().refresh().map_err(|error| {
+/// What is wrong with the keys.
+fn refresh(vault: &Vault) -> Error {
+    let complaint = |error: keys::Error| {
         let place = error.place.display().to_string();
-        Error(vec![Complaint { place, code: None, message: error.fault.to_string(), help: None }])
-    })
+        Complaint { place, code: None, message: error.fault.to_string(), help: None }
+    };
+    Error(vault.keys().refresh().err().unwrap_or_default().into_iter().map(complaint).collect())
 }
 
 /// A file's bytes, or why they cannot be read.
@@ -234,7 +252,7 @@ impl Files {
     /// What was read so far.
     fn attempt(&self, vault: &Vault) -> Attempt {
         let named = self.named.borrow().keys().cloned().collect();
-        Attempt { digest: self.digest(&named), named, keys: vault.keys().stamp() }
+        Attempt { digest: self.digest(&named), named, keys: vault.keys().stamp(), failed: false }
     }
 
     /// SHA-256 over names and contents of the policies and of these files that they name, hex: a rotated authority has to be

@@ -205,7 +205,7 @@ fn a_partner_whose_domain_is_destroyed_is_suspended_until_it_is_begun_anew() {
 }
 
 #[test]
-fn keys_that_cannot_be_read_leave_the_old_set() {
+fn keys_that_cannot_be_read_are_told_and_keep_no_policy_from_changing() {
     let place = Place::new();
     place.write("a.toml", &tokenizing("a", 1));
     let registry = place.open().unwrap();
@@ -213,6 +213,48 @@ fn keys_that_cannot_be_read_leave_the_old_set() {
     fs::write(&stranger, "").unwrap();
     let error = registry.reload().unwrap_err();
     assert!(error.to_string().contains("notes.txt: this file does not belong in a key folder"), "{error}");
+    assert!(Arc::ptr_eq(&error, &registry.reload().unwrap_err()), "told once");
+    place.write("a.toml", &tokenizing("a", 1).replace("[agreement]", "[agreement]\nsuspended = true"));
+    assert!(matches!(registry.reload(), Ok(Reload::Changed(set)) if set.partners[0].suspended));
+    registry.reload().unwrap_err();
     fs::remove_file(stranger).unwrap();
     assert!(matches!(registry.reload(), Ok(Reload::Changed(_))));
+    assert!(matches!(registry.reload(), Ok(Reload::Unchanged)));
+}
+
+#[test]
+fn a_destroyed_domain_ends_although_the_policies_do_not_load() {
+    let place = Place::new();
+    place.write("a.toml", &tokenizing("a", 1));
+    let registry = place.open().unwrap();
+    let domain = DomainId::parse("a").unwrap();
+    let issue = || {
+        let sealer = registry.vault.sealer(&domain, None, crate::ids::Shape::Opaque)?;
+        let mut token = Vec::new();
+        Ok::<_, keys::Error>((sealer.clone(), sealer.issue(crate::vault::token::Value::Text("anna"), &mut token)))
+    };
+    let (sealer, _) = issue().unwrap();
+    place.write("b.toml", "nonsense");
+    place.keys().destroy(&domain, None).unwrap();
+    registry.reload().unwrap_err();
+    let mut token = Vec::new();
+    sealer.issue(crate::vault::token::Value::Text("anna"), &mut token);
+    assert!(token.is_empty(), "nothing more is issued, under the policies that are still in force");
+    assert!(issue().is_err());
+}
+
+#[test]
+fn a_lost_key_file_changes_nothing_for_a_running_program() {
+    let place = Place::new();
+    place.write("a.toml", &tokenizing("a", 1));
+    let registry = place.open().unwrap();
+    let file = place.0.path().join("keys/a@1.key");
+    let backup = place.0.path().join("backup");
+    fs::rename(&file, &backup).unwrap();
+    assert!(registry.reload().unwrap_err().to_string().contains("`a@1.key`"));
+    place.write("a.toml", &tokenizing("a", 2));
+    assert!(matches!(registry.reload(), Ok(Reload::Changed(_))));
+    assert!(!file.exists(), "no other was made in its place");
+    fs::rename(&backup, &file).unwrap();
+    assert!(matches!(registry.reload(), Ok(Reload::Unchanged)));
 }

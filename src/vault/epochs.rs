@@ -9,11 +9,11 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::ids::DomainId;
-use crate::keys::{Epoch, Epochs, KeyRing};
+use crate::keys::{DomainSecret, Epoch, Epochs, KeyRing, Life};
 
-use super::sealed;
 use super::strays::Directory;
-use super::token::{self, Opened, Sealed};
+use super::token::{self, KEY_ID_LEN, Opened, Sealed};
+use super::{key_id, sealed};
 
 /// Sealed tokens of all living epochs.
 pub(super) struct Family {
@@ -30,7 +30,14 @@ pub(super) struct Family {
 
 /// The newest first; empty in `later` alone.
 #[derive(Default)]
-struct Members(Vec<(Epoch, Sealed)>);
+struct Members(Vec<Member>);
+
+struct Member {
+    epoch: Epoch,
+    key_id: [u8; KEY_ID_LEN],
+    life: Life,
+    sealed: Sealed,
+}
 
 impl Family {
     pub(super) fn new(
@@ -50,10 +57,10 @@ impl Family {
         }
     }
 
-    /// Whether it is the one of this domain and category, with just these epochs.
-    pub(super) fn is_of(&self, domain: &DomainId, category: &str, epochs: &Epochs) -> bool {
-        let numbers = epochs.iter().map(|secret| secret.epoch());
-        self.domain == *domain && self.category == category && self.known.0.iter().map(|(epoch, _)| *epoch).eq(numbers)
+    /// Whether it is the one of this domain and category, with just these keys.
+    pub(super) fn is_of(&self, domain: &DomainId, category: &str, ids: &[[u8; KEY_ID_LEN]]) -> bool {
+        let known = self.known.0.iter().map(|member| &member.key_id);
+        self.domain == *domain && self.category == category && known.eq(ids)
     }
 
     pub(super) fn domain(&self) -> &DomainId {
@@ -69,9 +76,9 @@ impl Family {
         token::looks_sealed(text) && self.known.pick(text).0.is_some_and(|sealed| sealed.owns(text))
     }
 
-    /// What issues.
+    /// What issues; `None`: it is destroyed.
     pub(super) fn newest(&self) -> Option<&Sealed> {
-        self.known.0.first().map(|(_, sealed)| sealed)
+        self.known.0.first().filter(|member| !member.life.has_ended()).map(|member| &member.sealed)
     }
 
     /// Whether this text is one of these tokens.
@@ -125,16 +132,27 @@ impl Members {
     /// Of the epochs after `after`.
     fn new(epochs: &Epochs, category: &str, after: Option<Epoch>) -> Self {
         let newer = epochs.iter().filter(|secret| Some(secret.epoch()) > after);
-        Self(newer.map(|secret| (secret.epoch(), sealed(secret, category))).collect())
+        let member = |secret: &Arc<DomainSecret>| Member {
+            epoch: secret.epoch(),
+            key_id: key_id(secret),
+            life: secret.life().clone(),
+            sealed: sealed(secret, category),
+        };
+        Self(newer.map(member).collect())
     }
 
     fn newest(&self) -> Option<Epoch> {
-        self.0.first().map(|(epoch, _)| *epoch)
+        self.0.first().map(|member| member.epoch)
+    }
+
+    /// Those that are not destroyed.
+    fn living(&self) -> impl Iterator<Item = &Sealed> {
+        self.0.iter().filter(|member| !member.life.has_ended()).map(|member| &member.sealed)
     }
 
     /// Whose a token claims to be, and `true`; else the first and `false`.
     fn pick(&self, text: &str) -> (Option<&Sealed>, bool) {
-        let mut claimed = self.0.iter().map(|(_, sealed)| sealed).filter(|sealed| sealed.claims(text));
+        let mut claimed = self.living().filter(|sealed| sealed.claims(text));
         match (claimed.next(), claimed.next()) {
             (Some(only), None) => (Some(only), true),
             // Two epochs share a key id once in 2^25 rotations.
@@ -142,7 +160,7 @@ impl Members {
                 let all = [first, second].into_iter().chain(claimed);
                 (all.into_iter().find(|sealed| sealed.owns(text)).or(Some(first)), true)
             }
-            (None, _) => (self.0.first().map(|(_, sealed)| sealed), false),
+            (None, _) => (self.living().next(), false),
         }
     }
 }

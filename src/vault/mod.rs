@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::ids::{Category, DomainId, Shape};
-use crate::keys::{self, DomainSecret, Epoch, KeyRing};
+use crate::keys::{self, DomainSecret, Epoch, KeyRing, Life};
 
 use epochs::Family;
 use seal::digits::{DIGITS_MAX, Digits};
@@ -47,22 +47,25 @@ pub struct Vault {
 #[derive(Clone)]
 pub struct Sealer(Arc<Issue>);
 
+/// Digits, as long as their epoch lives.
+type LivingDigits = (Digits, Life);
+
 /// How a sealer issues.
 enum Issue {
     Opaque(Arc<Family>),
     Mail(Arc<Family>),
-    Digits(Box<Digits>),
+    Digits(Box<LivingDigits>),
     /// No value fits: the shape is for stored tokens alone.
     Stored,
 }
 
 /// Turns tokens of one (domain, category) back.
 #[derive(Clone)]
-pub struct Opener(Arc<(Arc<Family>, Option<Digits>)>);
+pub struct Opener(Arc<(Arc<Family>, Option<LivingDigits>)>);
 
 /// Keyed hashes of one (domain, category).
 #[derive(Clone)]
-pub struct Pseudonymizer(Arc<KeyedHash>);
+pub struct Pseudonymizer(Arc<(KeyedHash, Life)>);
 
 /// Seals to a partner's public key (JWE compact, ECDH-ES + A256GCM; P-256 and X25519).
 #[derive(Clone, Debug)]
@@ -140,9 +143,10 @@ impl Vault {
 
     /// Of the oldest epoch that lives: digits do not say under which they were issued, so that they keep theirs until it is
     /// destroyed.
-    fn digits(&self, domain: &DomainId, category: &str) -> Result<Digits, keys::Error> {
+    fn digits(&self, domain: &DomainId, category: &str) -> Result<LivingDigits, keys::Error> {
         let (newest, epochs) = (self.keys.domain(domain)?, self.keys.epochs(domain)?);
-        Ok(digits(epochs.last().unwrap_or(&newest), category))
+        let oldest = epochs.last().unwrap_or(&newest);
+        Ok((digits(oldest, category), oldest.life().clone()))
     }
 
     /// For `pseudonymize`. `category` as for [`Self::sealer`].
@@ -150,8 +154,9 @@ impl Vault {
     /// # Errors
     /// See [`KeyRing::domain`].
     pub fn pseudonymizer(&self, domain: &DomainId, category: Option<&Category>) -> Result<Pseudonymizer, keys::Error> {
-        let key = self.keys.domain(domain)?.derive("pseudonym", &[name(category)]);
-        Ok(Pseudonymizer(Arc::new(KeyedHash::new(key.expose_secret()))))
+        let newest = self.keys.domain(domain)?;
+        let key = newest.derive("pseudonym", &[name(category)]);
+        Ok(Pseudonymizer(Arc::new((KeyedHash::new(key.expose_secret()), newest.life().clone()))))
     }
 
     /// The domain's living epochs, the newest first, each with what its sealed tokens have after their mark.
@@ -188,14 +193,15 @@ impl Sealer {
                 None => Issued::Unfit,
             },
             Issue::Mail(family) if family.newest().is_some_and(|sealed| sealed.issue_mail(value, out)) => Issued::Token,
-            Issue::Digits(digits) => {
+            Issue::Digits(of) => {
+                let (digits, life) = &**of;
                 let mut room = [0; DIGITS_MAX];
                 let plain = match value {
                     Value::Text(text) => Some(text.as_bytes()),
                     Value::Number(number) => number::whole_digits(number, &mut room),
                 };
                 match plain {
-                    Some(plain) if digits.encrypt(plain, out) => Issued::Token,
+                    Some(plain) if !life.has_ended() && digits.encrypt(plain, out) => Issued::Token,
                     _ => Issued::Unfit,
                 }
             }
@@ -213,7 +219,9 @@ impl Opener {
     pub fn open(&self, text: &str, out: &mut Vec<u8>) -> Opened {
         let (family, digits) = &*self.0;
         match (family.open(text, out), digits) {
-            (Opened::Plain, Some(digits)) if digits.decrypt(text.as_bytes(), out) => Opened::Text,
+            (Opened::Plain, Some((digits, life))) if !life.has_ended() && digits.decrypt(text.as_bytes(), out) => {
+                Opened::Text
+            }
             (opened, _) => opened,
         }
     }
@@ -221,11 +229,16 @@ impl Opener {
 
 impl Pseudonymizer {
     /// Appends the pseudonym's text (30 characters, `ps1_` and letters and digits) to `out`. The number 1 and the string "1"
-    /// differ.
-    pub fn hash(&self, value: Value<'_>, out: &mut Vec<u8>) {
+    /// differ. `false`, and nothing: the domain is destroyed.
+    pub fn hash(&self, value: Value<'_>, out: &mut Vec<u8>) -> bool {
+        let (hash, life) = &*self.0;
+        if life.has_ended() {
+            return false;
+        }
         let (kind, text) = value.parts();
         out.extend_from_slice(token::PSEUDONYM_MARK.as_bytes());
-        base32::encode(&self.0.hash(kind, text.as_bytes()), out);
+        base32::encode(&hash.hash(kind, text.as_bytes()), out);
+        true
     }
 }
 

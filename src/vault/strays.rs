@@ -73,7 +73,7 @@ impl Directory {
         let epochs = keys.epochs(domain)?;
         let mut families = self.lock();
         let ids: Vec<_> = epochs.iter().map(|secret| super::key_id(secret)).collect();
-        let same = |family: &Arc<Family>| family.is_of(domain, category, &epochs);
+        let same = |family: &Arc<Family>| family.is_of(domain, category, &ids);
         let known = ids.first().and_then(|id| families.get(id)?.iter().filter_map(Weak::upgrade).find(same));
         if let Some(family) = known {
             return Ok(family);

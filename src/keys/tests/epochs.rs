@@ -271,3 +271,87 @@ fn a_new_beginning_that_dies_never_brings_the_old_back() {
         },
     );
 }
+
+impl Place {
+    fn put(&self, name: &str, text: &[u8]) {
+        fs::write(self.folder.join(name), text).unwrap();
+        self.chmod(&self.folder.join(name), 0o600);
+    }
+}
+
+/// All that a reading again complains of.
+fn wrong(ring: &KeyRing) -> Vec<String> {
+    ring.refresh().err().unwrap_or_default().into_iter().map(|error| message(Err::<(), _>(error))).collect()
+}
+
+#[test]
+fn a_secret_whose_file_goes_missing_is_kept_told_and_never_made_anew() {
+    let place = made();
+    let ring = place.ring().unwrap();
+    let (before, stamp) = (prints(&ring, "parcelo"), ring.stamp());
+    let backup = fs::read(place.secret()).unwrap();
+    fs::remove_file(place.secret()).unwrap();
+    for _ in 0..2 {
+        let wrong = wrong(&ring);
+        assert!(wrong.len() == 1 && wrong[0].contains("Restore `parcelo@1.key` from the backup"), "{wrong:?}");
+        assert_eq!((prints(&ring, "parcelo"), ring.stamp()), (before.clone(), stamp.clone()));
+        assert!(message(ring.rotate(&domain("parcelo"), false)).contains("is gone"));
+        assert_eq!(place.files(), ["root.key"], "nothing was made");
+    }
+    place.put("parcelo@1.key", &backup);
+    assert_eq!(wrong(&ring), [] as [String; 0]);
+    assert_eq!((prints(&ring, "parcelo"), ring.stamp()), (before, stamp));
+}
+
+#[test]
+fn a_number_that_was_lost_is_not_given_to_another_secret() {
+    let place = made();
+    let ring = place.ring().unwrap();
+    print(&ring, "parcelo");
+    ring.rotate(&domain("parcelo"), false).unwrap();
+    fs::remove_file(place.folder.join("parcelo@2.key")).unwrap();
+    assert!(message(ring.rotate(&domain("parcelo"), false)).contains("epoch 2, is gone"));
+    assert_eq!(place.files(), ["parcelo@1.key", "root.key"]);
+}
+
+#[test]
+fn another_secret_under_the_same_number_is_noticed() {
+    let place = made();
+    let ring = place.ring().unwrap();
+    let (before, stamp) = (prints(&ring, "parcelo"), ring.stamp());
+    let backup = fs::read(place.secret()).unwrap();
+    fs::remove_file(place.secret()).unwrap();
+    let other = prints(&place.ring().unwrap(), "parcelo");
+    assert_eq!((wrong(&ring), other[0].0), (vec![], 1));
+    assert_ne!(ring.stamp(), stamp);
+    assert_eq!(prints(&ring, "parcelo"), other);
+    place.put("parcelo@1.key", &backup);
+    ring.refresh().unwrap();
+    assert_eq!((prints(&ring, "parcelo"), ring.stamp()), (before, stamp));
+}
+
+#[test]
+fn a_destruction_is_taken_whatever_is_wrong_with_the_others() {
+    let place = made();
+    let ring = place.ring().unwrap();
+    for name in ["parcelo", "adnet", "admira"] {
+        print(&ring, name);
+    }
+    let (ended, kept) = (ring.domain(&domain("parcelo")).unwrap(), prints(&ring, "adnet"));
+    rotate(&place, "admira");
+    place.ring().unwrap().destroy(&domain("parcelo"), None).unwrap();
+    place.put("adnet@1.key", b"damaged");
+    place.put("notes.txt", b"");
+    let found = wrong(&ring);
+    assert!(
+        found.len() == 2 && found.concat().contains("notes.txt") && found.concat().contains("adnet@1.key"),
+        "{found:?}"
+    );
+    assert!(ended.life().has_ended(), "whoever holds it is told");
+    assert!(message(ring.domain(&domain("parcelo"))).contains("was destroyed"));
+    assert_eq!((prints(&ring, "adnet"), prints(&ring, "admira").len()), (kept, 2));
+    // Nor does it begin anew where the record of its end is lost.
+    fs::remove_file(place.folder.join("parcelo@1.destroyed")).unwrap();
+    wrong(&ring);
+    assert!(message(ring.domain(&domain("parcelo"))).contains("was destroyed"));
+}

@@ -67,6 +67,9 @@ pub enum Unanswered {
     /// Another number of answers than questions, a token that we did not issue, or a value that was not sealed for it.
     #[error("{0}: the answer does not fit the question")]
     Wrong(&'static str),
+    /// The keys of the domain were destroyed since its policy was loaded.
+    #[error("the keys of this domain are destroyed")]
+    Destroyed,
     /// The system gives no random bytes.
     #[error("the system gives no random bytes")]
     Randomness,
@@ -145,7 +148,11 @@ impl Stored {
             Ask::Issue(wanted) => Some(wanted),
             Ask::Find(_) => None,
         });
-        let batch = Batch::new(wanted, now)?;
+        let wanted: Vec<&Wanted> = wanted.collect();
+        if wanted.iter().any(|wanted| wanted.issuer.0.keys.life.has_ended()) {
+            return Err(Unanswered::Destroyed);
+        }
+        let batch = Batch::new(wanted.into_iter(), now)?;
         if batch.entries.is_empty() {
             return Ok(Vec::new());
         }
@@ -229,6 +236,9 @@ impl Genuine {
     /// What was kept for it. `None`: that is something else.
     fn answer(&self, entry: &Entry, now: Time) -> Option<Answer> {
         if entry.ends_ms.is_some_and(|ends| ends <= now.0) {
+            return Some(Answer::Gone);
+        }
+        if self.keys.life.has_ended() {
             return Some(Answer::Gone);
         }
         let plain = self.keys.open(&self.token, &entry.sealed)?;

@@ -25,7 +25,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::ids::DomainId;
-use crate::keys::{self, DomainSecret, Epoch, KeyRing};
+use crate::keys::{self, DomainSecret, Epoch, KeyRing, Life};
 use crate::secret::Secret;
 
 use super::key_id;
@@ -82,6 +82,7 @@ pub(super) struct Keys {
     proofs: KeyedHash,
     seals: KeyedHash,
     subjects: KeyedHash,
+    life: Life,
 }
 
 impl Keys {
@@ -98,6 +99,7 @@ impl Keys {
             seals: hash("stored seal", &[category]),
             // Of all categories: a person is forgotten whole.
             subjects: hash("stored subject", &[]),
+            life: secret.life().clone(),
         }
     }
 
@@ -207,7 +209,7 @@ impl Finder {
     #[must_use]
     pub fn genuine(&self, text: &str) -> Option<Genuine> {
         let claim = spelling::read(text)?;
-        let of = |keys: &&Arc<Keys>| claim.is_of(&keys.key_id) && keys.issued(&claim.token);
+        let of = |keys: &&Arc<Keys>| !keys.life.has_ended() && claim.is_of(&keys.key_id) && keys.issued(&claim.token);
         let known = self.0.known.iter().find(of).cloned();
         let keys = known.or_else(|| self.stranger(&claim)?.iter().find(of).cloned())?;
         Some(Genuine { token: claim.token, keys })

@@ -6,7 +6,7 @@ use super::super::store::memory::Memory;
 use super::super::store::{Entry, Forget, TokenStore};
 use super::super::token::Value;
 use super::super::{Vault, tests};
-use super::ask::{Answer, Ask, Stored, Wanted};
+use super::ask::{Answer, Ask, Stored, Unanswered, Wanted};
 use super::*;
 use crate::clock::Time;
 use crate::ids::{Category, Shape};
@@ -233,4 +233,18 @@ mod erasure {
         let erased = tests::vault().erase(&[domain("anna")], What::All, &mut Erased::default()).await;
         assert!(matches!(erased, Err(Error::NoStore)));
     }
+}
+
+#[tokio::test]
+async fn a_destroyed_domain_stores_and_gives_back_nothing_more() {
+    let (vault, _) = vault();
+    let anna = issuer(&vault, "anna", "id", Spelling::Opaque);
+    let finder = finder(&vault, "anna", "id");
+    let token = issue(&vault, &anna, Value::Text("Anna")).await;
+    let genuine = finder.genuine(&token).unwrap();
+    vault.keys().destroy(&domain("anna"), None).unwrap();
+    assert!(finder.genuine(&token).is_none() && !anna.owns(&token));
+    assert_eq!(open(&vault, genuine).await, None, "also of what was asked before");
+    let again = [Ask::Issue(Wanted::new(&anna, Value::Text("Anna")))];
+    assert!(matches!(vault.stored().unwrap().resolve(&again, NOW).await, Err(Unanswered::Destroyed)));
 }

@@ -216,3 +216,34 @@ fn whatever_is_wrong_with_a_token_the_cipher_runs_once_and_the_answer_is_one() {
     }
     assert_eq!(count("Anna"), (nothing(Opened::Plain), 0));
 }
+
+#[test]
+fn what_was_bound_before_a_destruction_does_nothing_after_it() {
+    let house = Shared::default().process(&clock());
+    let of = |shape| house.sealer("parcelo", "account", shape);
+    let (parcelo, account) = (domain("parcelo"), category("account"));
+    let hashes = house.vault.pseudonymizer(&parcelo, Some(&account)).unwrap();
+    let opener = house.vault.opener(&parcelo, &account, Some(Shape::Digits)).unwrap();
+    let sealers = [of(Shape::Opaque), of(Shape::Email), of(Shape::Digits)];
+    let values = ["12345678", "anna@example.org", "12345678"];
+    let tokens: Vec<String> = sealers.iter().zip(values).map(|(sealer, value)| token(sealer, value)).collect();
+    house.vault.keys().destroy(&parcelo, None).unwrap();
+    for (sealer, value) in sealers.iter().zip(values) {
+        assert_eq!(issue(sealer, Value::Text(value)), (Issued::Unfit, String::new()));
+    }
+    assert_eq!(hash(&hashes, Value::Text("anna")), "");
+    for (token, opened) in tokens.iter().zip([Opened::Foreign, Opened::Foreign, Opened::Plain]) {
+        assert_eq!(open(&opener, token), nothing(opened));
+    }
+}
+
+#[test]
+fn an_old_epoch_ends_for_those_who_were_bound_before() {
+    let house = Shared::default().process(&clock());
+    let old = token(&house.sealer("parcelo", "name", Shape::Opaque), "Anna");
+    house.rotate("parcelo");
+    let (sealer, opener) = (house.sealer("parcelo", "name", Shape::Opaque), house.opener("parcelo", "name"));
+    house.vault.keys().destroy(&domain("parcelo"), Some(Epoch::FIRST)).unwrap();
+    assert_eq!(open(&opener, &old), nothing(Opened::Foreign));
+    assert_eq!(open(&opener, &token(&sealer, "Anna")).0, Opened::Text);
+}
