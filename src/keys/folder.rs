@@ -118,6 +118,9 @@ impl KeySource for Folder {
         let place = self.place(domain, epoch, LIVING);
         let Some(text) = read(&place)? else { return Ok(None) };
         files::settle(&self.path);
+        if state(&self.path, domain)?.destroyed >= Some(epoch) {
+            return Ok(None);
+        }
         let key = parse_secret(&text, self.wrapping.version(), domain.as_str(), epoch)
             .and_then(|wrapped| self.wrapping.unwrap(domain.as_str(), epoch, wrapped));
         key.map(Some).map_err(|fault| fault.at(&place))

@@ -46,6 +46,10 @@ pub(super) fn run(args: Args, input: &mut dyn BufRead, out: &mut dyn Write, err:
     let ending = ending(ring, &domain, through)?;
     foretell(&vault, &domain, &ending, through.is_some(), uses.as_ref(), &found, out)?;
     confirm(&domain, args.yes.as_deref(), input, out)?;
+    if self::ending(ring, &domain, through)? != ending {
+        let help = "nothing was changed, begin again to see what would end now";
+        return Err(Stop::Say(format!("the epochs of `{domain}` have changed while you were asked: {help}")));
+    }
     let ended = ring.destroy(&domain, through)?;
     writeln!(
         out,

@@ -207,3 +207,26 @@ fn old_epochs_end_while_their_domain_goes_on_and_digits_are_warned_of() {
     let err = ground.refused("destroy parcelo --through 2 --yes parcelo --keys KEYS --policies POLICIES", "");
     assert!(err.contains("those before the newest can be ended, or the whole domain"), "{err}");
 }
+
+/// Rotates `parcelo` while its end is asked for.
+struct Hasty<'a>(&'a Ground);
+
+impl io::Read for Hasty<'_> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        self.0.done("rotate parcelo --keys KEYS", "");
+        (&b"parcelo\n"[..]).read(out)
+    }
+}
+
+#[test]
+fn no_more_is_destroyed_than_was_foretold() {
+    let ground = Ground::new();
+    ground.token("parcelo");
+    let line = format!("keys destroy parcelo --force --keys {}", ground.path("keys").display());
+    let args = Line::try_parse_from(line.split(' ')).unwrap().args;
+    let (mut out, mut err) = (Vec::new(), Vec::new());
+    let exit = run_with(args, &mut io::BufReader::new(Hasty(&ground)), &mut out, &mut err);
+    let err = String::from_utf8(err).unwrap();
+    assert!(exit == Exit::Unusable && err.contains("nothing was changed"), "{err}");
+    assert_eq!(ground.ring().list().unwrap().len(), 2);
+}

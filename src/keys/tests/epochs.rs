@@ -117,6 +117,11 @@ fn what_comes_back_from_a_backup_stays_dead_and_is_named() {
     fs::write(place.secret(), &backup).unwrap();
     place.chmod(&place.secret(), 0o600);
     let ring = place.ring().unwrap();
+    let source = folder::Folder::open(&place.folder).unwrap();
+    assert!(
+        source.load(&domain("parcelo"), Epoch(1)).unwrap().is_none(),
+        "not even where it is asked for by its number"
+    );
     assert!(message(ring.domain(&domain("parcelo"))).contains("was destroyed"));
     assert_eq!(ring.remains().unwrap(), [(domain("parcelo"), Epoch(1))]);
     // Also beside a new beginning, which takes it away.
