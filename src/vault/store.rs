@@ -100,6 +100,8 @@ pub struct StoreError {
     /// What the store said.
     #[source]
     pub cause: Box<dyn std::error::Error + Send + Sync>,
+    /// The store would not have answered anything else either; otherwise this question alone has no answer.
+    pub away: bool,
 }
 
 /// The longest sealed value that a store takes: more than any field is, and little enough for every kind of store.
@@ -141,7 +143,7 @@ fn check_sizes(entries: &[Entry]) -> Result<(), StoreError> {
         None => Ok(()),
         Some(bytes) => {
             let cause = format!("a sealed value of {bytes} bytes is too long: at most {SEALED_MAX} are kept").into();
-            Err(StoreError { act: "put_if_absent", cause })
+            Err(StoreError { act: "put_if_absent", cause, away: false })
         }
     }
 }

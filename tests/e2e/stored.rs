@@ -62,7 +62,7 @@ struct Switched {
 impl Switched {
     fn answer<'a, T: Send + 'a>(&'a self, answer: Answer<'a, T>) -> Answer<'a, T> {
         if self.off.load(Ordering::Relaxed) {
-            return Box::pin(async { Err(StoreError { act: "test", cause: "switched off".into() }) });
+            return Box::pin(async { Err(StoreError { act: "test", cause: "switched off".into(), away: true }) });
         }
         answer
     }

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tidegate::vault::store::TokenStore;
 use tidegate::vault::store::embedded::{Embedded, OpenError, Settings};
+use tidegate::vault::store::guard::Guard;
 
 use crate::conformance::Place;
 use crate::kill::{Program, REFUSED, found};
@@ -96,23 +97,41 @@ async fn a_store_whose_files_cannot_be_written_refuses_until_they_can_and_loses_
     found(&store, &told).await;
 }
 
+/// Writes this into a table of a store that was closed.
+fn change(settings: &Settings, table: &str, key: impl Into<fjall::Slice>, value: &str) {
+    let database = loop {
+        // The thread of the store that was dropped may still be closing it.
+        match fjall::Database::builder(settings.folder.join("tables")).open() {
+            Err(fjall::Error::Locked) => std::thread::yield_now(),
+            other => break other.unwrap(),
+        }
+    };
+    let table = database.keyspace(table, fjall::KeyspaceCreateOptions::default).unwrap();
+    table.insert(key, value).unwrap();
+    database.persist(fjall::PersistMode::SyncAll).unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_row_fails_those_who_ask_for_it_and_nobody_else() {
+    let folder = TempDir::new().unwrap();
+    let settings = settings(folder.path());
+    drop(Embedded::open(&settings).unwrap());
+    change(&settings, "tokens", [7; 16], "no row");
+    let store = Arc::new(Embedded::open(&settings).unwrap());
+    let guard = Guard::new(store, Duration::from_secs(20), Default::default());
+    for _ in 0..20 {
+        let error = guard.find(&[[7; 16]]).await.unwrap_err();
+        assert!(!error.away && error.to_string().contains("an entry does not read"), "{error}");
+    }
+    assert!(guard.find(&[[8; 16]]).await.unwrap() == [None]);
+}
+
 #[tokio::test]
 async fn a_form_of_a_newer_program_is_refused() {
     let folder = TempDir::new().unwrap();
     let settings = settings(folder.path());
     drop(Embedded::open(&settings).unwrap());
-    let form = |form: &str| {
-        let database = loop {
-            // The thread of the store that was dropped may still be closing it.
-            match fjall::Database::builder(settings.folder.join("tables")).open() {
-                Err(fjall::Error::Locked) => std::thread::yield_now(),
-                other => break other.unwrap(),
-            }
-        };
-        let about = database.keyspace("about", fjall::KeyspaceCreateOptions::default).unwrap();
-        about.insert("form", form).unwrap();
-        database.persist(fjall::PersistMode::SyncAll).unwrap();
-    };
+    let form = |form: &str| change(&settings, "about", "form", form);
     form("2");
     let error = Embedded::open(&settings).unwrap_err();
     assert!(error.to_string().ends_with("a newer one made it; run that one"), "{error}");

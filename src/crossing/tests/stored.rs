@@ -41,7 +41,7 @@ impl Watched {
             if self.silent {
                 std::future::pending::<()>().await;
             }
-            Err(StoreError { act: "test", cause: "no".into() })
+            Err(StoreError { act: "test", cause: "no".into(), away: true })
         })
     }
 }

@@ -1,6 +1,6 @@
 //! What stands before every store: a time limit, a breaker, and the counting.
 //!
-//! A store that is down, slow or full must not make exchanges wait: each call has a time, and after some failures in a row the store is not
+//! A store that is down, slow or full must not make exchanges wait: each call has a time, and after some such failures in a row the store is not
 //! asked for a while, so that exchanges that need it are refused at once and all others go on. Health is always asked: it is
 //! what closes the breaker first. Start at [`Guard`].
 
@@ -83,14 +83,18 @@ impl Guard {
             && let Err(away) = self.breaker().admit(Instant::now())
         {
             self.meters.not_asked(act);
-            return Err(StoreError { act, cause: away.into() });
+            return Err(StoreError { act, cause: away.into(), away: true });
         }
         let began = Instant::now();
         let answered = match tokio::time::timeout(limit, ask()).await {
             Ok(answered) => answered,
-            Err(_) => Err(StoreError { act, cause: Away::Slow(limit).into() }),
+            Err(_) => Err(StoreError { act, cause: Away::Slow(limit).into(), away: true }),
         };
         self.meters.asked(act, began.elapsed(), answered.is_ok());
+        if answered.as_ref().is_err_and(|error| !error.away) {
+            // Of this question alone: one damaged entry must not deny the store to all others.
+            return answered;
+        }
         let (was, is) = self.breaker().told(answered.is_ok(), Instant::now());
         match (&answered, was, is) {
             (Err(error), false, true) => {
@@ -192,6 +196,7 @@ mod tests {
     const GOOD: u64 = 0;
     const BAD: u64 = 1;
     const SILENT: u64 = 2;
+    const PICKY: u64 = 3;
 
     impl Moody {
         fn answer<T: Default + Send + 'static>(&self, act: &'static str) -> Answer<'_, T> {
@@ -199,7 +204,7 @@ mod tests {
             match self.mood.load(Ordering::SeqCst) {
                 GOOD => Box::pin(async { Ok(T::default()) }),
                 SILENT => Box::pin(std::future::pending()),
-                _ => Box::pin(async move { Err(StoreError { act, cause: "bad mood".into() }) }),
+                mood => Box::pin(async move { Err(StoreError { act, cause: "bad mood".into(), away: mood != PICKY }) }),
             }
         }
     }
@@ -256,6 +261,18 @@ mod tests {
         guard.health().await.unwrap();
         guard.find(&[]).await.unwrap();
         assert_eq!(guard.meters.healthy.get(), 1);
+    }
+
+    #[tokio::test]
+    async fn what_fails_for_itself_alone_does_not_keep_others_from_the_store() {
+        let (store, guard) = guarded();
+        store.mood.store(PICKY, Ordering::SeqCst);
+        for _ in 0..3 * FAILURES {
+            fail(&guard, "bad mood").await;
+        }
+        store.mood.store(GOOD, Ordering::SeqCst);
+        guard.find(&[]).await.unwrap();
+        assert_eq!((store.asked.load(Ordering::SeqCst), guard.meters.healthy.get()), (3 * FAILURES + 1, 1));
     }
 
     #[test]

@@ -48,7 +48,8 @@ impl Kept {
             return Ok(token);
         }
         if self.by_token.contains_key(&entry.token) {
-            return Err(StoreError { act: "put_if_absent", cause: "the token is another value's".into() });
+            let cause = "the token is another value's".into();
+            return Err(StoreError { act: "put_if_absent", cause, away: false });
         }
         self.by_digest.insert(entry.digest, entry.token);
         self.by_token.insert(entry.token, entry.clone());

@@ -102,7 +102,7 @@ impl Cache {
         self.by_token.insert(entry.token, Arc::new(entry));
     }
 
-    /// Drops these: they have just been forgotten, or changed, durably.
+    /// Drops these: they have just been forgotten, or changed, or it was tried.
     pub(super) fn drop_changed<'a>(&self, entries: impl Iterator<Item = &'a Entry>) {
         let _alone = self.change.write().unwrap_or_else(PoisonError::into_inner);
         self.changes.fetch_add(1, Ordering::AcqRel);
@@ -110,6 +110,14 @@ impl Cache {
             self.by_digest.remove(&entry.digest);
             self.by_token.remove(&entry.token);
         }
+    }
+
+    /// Drops everything: it is not certain any more what is durable.
+    pub(super) fn clear(&self) {
+        let _alone = self.change.write().unwrap_or_else(PoisonError::into_inner);
+        self.changes.fetch_add(1, Ordering::AcqRel);
+        self.by_digest.clear();
+        self.by_token.clear();
     }
 }
 

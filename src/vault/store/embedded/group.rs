@@ -134,11 +134,12 @@ impl<'t> Group<'t> {
                 batch.add_subject(token, subject, *member);
             }
         }
-        batch.commit()?;
+        let committed = batch.commit();
         let changed = self.pending.values().filter(|pending| !pending.new).map(|pending| &pending.entry);
         if changed.clone().next().is_some() {
             self.cache.drop_changed(changed);
         }
+        committed?;
         for (_, Pending { entry, spilt, .. }) in self.pending.into_iter().filter(|(_, pending)| pending.new) {
             // One with so many subjects is not cached: it would weigh more than it is worth.
             if !spilt {

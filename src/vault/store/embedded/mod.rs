@@ -100,6 +100,8 @@ enum Failure {
     TokenTaken,
     #[error("closed, because its files could not be written ({0}); it opens again by itself when they can")]
     Closed(Arc<str>),
+    #[error("broken off: its files are being closed")]
+    BrokenOff,
     #[error("writing to its files is held up: the disk is too slow for what is asked")]
     HeldUp,
     #[error("its thread has ended")]
@@ -227,7 +229,12 @@ impl fmt::Display for Trouble {
             fjall::Error::Poisoned => f.write_str("an earlier write to its files failed"),
             fjall::Error::Locked => f.write_str("another program has its files open"),
             fjall::Error::JournalRecovery(error) => {
-                write!(f, "the end of its journal is damaged ({error:?}); restore a backup")
+                write!(
+                    f,
+                    "a record of its journal is damaged ({error:?}), and nothing was changed. Do not delete or replace the folder: \
+                     the tokens that were issued are in it, and a backup lacks all that were issued since it was made; copy the \
+                     folder before anything is tried"
+                )
             }
             other => write!(f, "its files: {other:?}"),
         }
@@ -244,12 +251,20 @@ impl From<fjall::Error> for Trouble {
 
 impl From<fjall::Error> for Failure {
     fn from(error: fjall::Error) -> Self {
-        Self::Files(error.into())
+        use fjall::LsmError::{ChecksumMismatch, Decompress, InvalidHeader, InvalidTag, InvalidTrailer};
+        match &error {
+            // What a read found, not what the disk refused: the rest of the files may be as good as ever.
+            fjall::Error::Storage(
+                ChecksumMismatch { .. } | Decompress(_) | InvalidHeader(_) | InvalidTag(_) | InvalidTrailer,
+            ) => Self::Damaged,
+            _ => Self::Files(error.into()),
+        }
     }
 }
 
 fn failed(act: &'static str, failure: Failure) -> StoreError {
-    StoreError { act, cause: failure.into() }
+    let away = !matches!(failure, Failure::Damaged | Failure::TokenTaken);
+    StoreError { act, cause: failure.into(), away }
 }
 
 /// Makes the folder, for our eyes only, in a way that outlives a crash of the machine.

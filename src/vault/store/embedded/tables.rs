@@ -13,6 +13,7 @@
 
 use std::ops::Bound;
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
@@ -44,6 +45,8 @@ pub(super) struct Tables {
     members: Keyspace,
     ends: Keyspace,
     about: Keyspace,
+    /// Walks end: the tables are about to be closed.
+    broken_off: AtomicBool,
 }
 
 impl Tables {
@@ -67,7 +70,8 @@ impl Tables {
                 database.persist(PersistMode::SyncAll).map_err(failed)?;
             }
         }
-        let tables = Self { database, tokens, values, subjects, members, ends, about };
+        let tables =
+            Self { database, tokens, values, subjects, members, ends, about, broken_off: AtomicBool::new(false) };
         tables.settle().map_err(|source| OpenError::Tables { folder: folder.to_owned(), source })?;
         Ok(tables)
     }
@@ -137,6 +141,9 @@ impl Tables {
     ) -> Result<(), Failure> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         for kept in self.tokens.range::<TokenId, _>((from, Bound::Unbounded)) {
+            if self.is_broken_off() {
+                return Err(Failure::BrokenOff);
+            }
             let (token, row) = kept.into_inner()?;
             let token = TokenId::try_from(&*token).map_err(|_| Failure::Damaged)?;
             if !wanted(row::decode(token, &row).ok_or(Failure::Damaged)?)? {
@@ -144,6 +151,16 @@ impl Tables {
             }
         }
         Ok(())
+    }
+
+    /// Ends the walks that are under way, with an error.
+    pub(super) fn break_off(&self) {
+        self.broken_off.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether walks end.
+    pub(super) fn is_broken_off(&self) -> bool {
+        self.broken_off.load(Ordering::Relaxed)
     }
 
     /// Up to `count` entries behind a token, in order.

@@ -39,20 +39,21 @@ type Told<T> = oneshot::Sender<Result<T, Failure>>;
 /// What the thread and its callers share.
 pub(super) struct Shared {
     folder: PathBuf,
+    /// Held for moments only, never while files are read, written or opened.
     tables: RwLock<State>,
     pub(super) cache: Cache,
     pub(super) sweep: Mutex<Option<Sweep>>,
 }
 
 enum State {
-    Open(Tables),
+    Open(Arc<Tables>),
     Closed { why: Arc<str>, tried: Instant },
 }
 
 impl Shared {
     pub(super) fn new(folder: PathBuf, tables: Tables, cache_bytes: usize) -> Self {
         let cache = Cache::new(cache_bytes);
-        Self { folder, tables: RwLock::new(State::Open(tables)), cache, sweep: Mutex::new(None) }
+        Self { folder, tables: RwLock::new(State::Open(Arc::new(tables))), cache, sweep: Mutex::new(None) }
     }
 
     /// Starts the thread. It ends, closes the tables and then gives the lock back, when nobody can ask any more.
@@ -61,7 +62,6 @@ impl Shared {
         let shared = Arc::clone(shared);
         let serve = move || {
             shared.serve(waiting);
-            // Callers that are still reading hold the tables, not the lock.
             shared.close("stopped".into());
             drop(lock);
         };
@@ -71,10 +71,11 @@ impl Shared {
 
     /// Reads something.
     pub(super) fn with_tables<T>(&self, read: impl FnOnce(&Tables) -> Result<T, Failure>) -> Result<T, Failure> {
-        match &*self.tables.read().unwrap_or_else(PoisonError::into_inner) {
-            State::Open(tables) => read(tables),
-            State::Closed { why, .. } => Err(Failure::Closed(Arc::clone(why))),
-        }
+        let tables = match &*self.tables.read().unwrap_or_else(PoisonError::into_inner) {
+            State::Open(tables) => Arc::clone(tables),
+            State::Closed { why, .. } => return Err(Failure::Closed(Arc::clone(why))),
+        };
+        read(&tables)
     }
 
     fn serve(&self, mut waiting: mpsc::Receiver<Ask>) {
@@ -158,8 +159,10 @@ impl Shared {
                 entries.push(entry);
             }
         }
-        batch.commit()?;
+        let committed = batch.commit();
+        // Whatever came of it: what failed may be in the journal all the same, and be true after the next start.
         self.cache.drop_changed(entries.iter());
+        committed?;
         Ok(entries.iter().map(Entry::forgotten).collect())
     }
 
@@ -173,25 +176,41 @@ impl Shared {
         changed
     }
 
+    /// Closes the tables, and returns when nobody reads them any more, so that they can be opened again.
     fn close(&self, why: Arc<str>) {
-        let closed = State::Closed { why, tried: Instant::now() };
-        let open = std::mem::replace(&mut *self.tables.write().unwrap_or_else(PoisonError::into_inner), closed);
-        drop(open);
+        let _ = self.with_tables(|tables| {
+            tables.break_off();
+            Ok(())
+        });
+        let was = self.become_state(State::Closed { why, tried: Instant::now() });
+        // After that: who still fills it has a mark from before.
+        self.cache.clear();
+        let State::Open(mut tables) = was else { return };
+        while let Err(shared) = Arc::try_unwrap(tables) {
+            tables = shared;
+            std::thread::sleep(Duration::from_millis(1));
+        }
     }
 
-    /// Opens the tables again, if they are closed and it is time to try.
+    /// Puts another state in place, and gives what was there.
+    fn become_state(&self, state: State) -> State {
+        std::mem::replace(&mut *self.tables.write().unwrap_or_else(PoisonError::into_inner), state)
+    }
+
+    /// Opens the tables again, if they are closed and it is time to try. Readers are told meanwhile that they are closed.
     fn reopen(&self) {
-        let mut state = self.tables.write().unwrap_or_else(PoisonError::into_inner);
-        let State::Closed { why, tried } = &mut *state else { return };
-        if tried.elapsed() < REOPEN {
-            return;
+        match &*self.tables.read().unwrap_or_else(PoisonError::into_inner) {
+            State::Closed { tried, .. } if tried.elapsed() >= REOPEN => {}
+            _ => return,
         }
         match Tables::open(&self.folder) {
             Ok(tables) => {
-                *state = State::Open(tables);
+                self.become_state(State::Open(Arc::new(tables)));
                 tracing::warn!(target: "tidegate", "the vault's store is open again");
             }
-            Err(error) => (*why, *tried) = (cause(&error).into(), Instant::now()),
+            Err(error) => {
+                self.become_state(State::Closed { why: cause(&error).into(), tried: Instant::now() });
+            }
         }
     }
 }
@@ -214,3 +233,6 @@ fn keep_up(tables: &Tables) -> Result<(), Failure> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;
