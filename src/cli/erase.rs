@@ -63,13 +63,18 @@ struct Scope {
     settings: SettingsArgs,
 }
 
+/// What the operator has to know of what was forgotten: not for the partner.
+const REMAINS: &str = "\
+what was forgotten is not found any more. Its sealed bytes may stay in the store's files until the store merges them, and stay in
+backups; what ends them for certain is the end of their keys: `tidegate keys rotate`, then `tidegate keys destroy --through`";
+
 /// Runs `tidegate subject`.
 pub fn subject(args: SubjectArgs, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
     let SubjectCommand::Erase { scope } = args.command;
     let run = |out: &mut dyn Write, err: &mut dyn Write| {
         let house = House::open(scope, err)?;
         let persons = lines(&mut io::stdin().lock(), "persons")?;
-        house.erase(persons.iter().map(|person| What::Subject(person)), out)
+        house.erase(persons.iter().map(|person| What::Subject(person)), out, err)
     };
     end(run(out, err), err)
 }
@@ -89,9 +94,9 @@ pub fn forget(args: ForgetArgs, out: &mut dyn Write, err: &mut dyn Write) -> Exi
         let house = House::open(args.scope, err)?;
         if args.values {
             let values = lines(&mut io::stdin().lock(), "values")?;
-            return house.erase(values.iter().map(|value| What::Value(category.as_ref(), value)), out);
+            return house.erase(values.iter().map(|value| What::Value(category.as_ref(), value)), out, err);
         }
-        house.erase(std::iter::once(before.map_or(What::All, What::IssuedBefore)), out)
+        house.erase(std::iter::once(before.map_or(What::All, What::IssuedBefore)), out, err)
     };
     end(run(out, err), err)
 }
@@ -160,7 +165,12 @@ impl House {
     }
 
     /// Forgets, and prints what was, also where an error comes in between.
-    fn erase<'w>(&self, whats: impl Iterator<Item = What<'w>>, out: &mut dyn Write) -> Result<(), Stop> {
+    fn erase<'w>(
+        &self,
+        whats: impl Iterator<Item = What<'w>>,
+        out: &mut dyn Write,
+        err: &mut dyn Write,
+    ) -> Result<(), Stop> {
         let mut erased = Erased::default();
         let mut done = Ok(());
         for what in whats {
@@ -170,6 +180,9 @@ impl House {
             }
         }
         print(&erased, out).map_err(say)?;
+        if !erased.tokens.is_empty() || erased.unreadable > 0 {
+            writeln!(err, "{REMAINS}").map_err(say)?;
+        }
         done.map_err(|error| Stop::Say(format!("{error}\n  not everything is forgotten: run it again")))
     }
 }

@@ -125,8 +125,10 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
     /// never from a replica that lags, and from a cache only as far as it hears of what others forget.
     fn find<'a>(&'a self, tokens: &'a [TokenId]) -> Answer<'a, Vec<Option<Entry>>>;
 
-    /// Forgets at most `most` entries, durably and everywhere that the store itself keeps them, and gives their tokens; fewer than
-    /// `most` is the end. Whoever wants all asks again and again. A forgotten value that is put again gets its new entry.
+    /// Forgets at most `most` entries, durably: none of them is found again, by any process. Gives their tokens; fewer than
+    /// `most` is the end. Whoever wants all asks again and again. A forgotten value that is put again gets its new entry. The
+    /// sealed bytes need not be overwritten by then: a store may keep them, out of reach, until it sorts its files, and only the
+    /// end of the epoch's secret makes them unreadable for certain.
     fn forget<'a>(&'a self, what: &'a Forget, most: usize) -> Answer<'a, Vec<Forgotten>>;
 
     /// The entries after `after`, by token, at most `count`; an empty answer is the end. Entries that are put or forgotten
