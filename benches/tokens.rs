@@ -63,6 +63,10 @@ fn cards() -> Vec<String> {
     (0..VALUES).map(|n| format!("{:016}", 4_000_000_000_000_000 + n * 7_919_000_017)).collect()
 }
 
+fn orders() -> Vec<String> {
+    (0..VALUES).map(|n| format!("KD{:08}", n * 7_919)).collect()
+}
+
 fn issue<'a>(sealer: Sealer, values: Vec<String>) -> Run<'a> {
     Box::new(move |n, out| assert_eq!(sealer.issue(Value::Text(&values[n]), out), Issued::Token))
 }
@@ -109,6 +113,7 @@ fn contenders<'a>(vault: &Vault) -> Vec<Contender<'a>> {
     all.extend(shape(vault, Shape::Opaque, ["opaque", "opaque, turned back"], mails()));
     all.extend(shape(vault, Shape::Email, ["email", "email, turned back"], mails()));
     all.extend(shape(vault, Shape::Digits, ["digits, 16", "digits, turned back"], cards()));
+    all.extend(shape(vault, Shape::Alnum, ["alnum, 10", "alnum, turned back"], orders()));
     all.push(("pseudonym", Box::new(move |n, out| assert!(pseudonymizer.hash(Value::Text(&values[n]), out)))));
     // The examples of RFC 7518, appendix C, and RFC 7748, section 6.1.
     all.push(encrypt(

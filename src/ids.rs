@@ -151,6 +151,69 @@ pub enum Shape {
     Digits,
     /// A UUID of version 8: only where it is stored.
     Uuid,
+    /// As many letters and digits (FF1): unauthenticated.
+    Alnum,
+    /// A card number that fails its check (FF1): unauthenticated.
+    Card,
+    /// An IBAN that fails its check (FF1): unauthenticated.
+    Iban,
+    /// A date moved by days: unauthenticated and weak.
+    Date,
+}
+
+impl Shape {
+    /// Its name in a policy.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Opaque => "opaque",
+            Self::Email => "email",
+            Self::Digits => "digits",
+            Self::Alnum => "alnum",
+            Self::Card => "card",
+            Self::Iban => "iban",
+            Self::Date => "date",
+            Self::Uuid => "uuid",
+        }
+    }
+
+    /// Whether its tokens say what they are, and prove it.
+    #[must_use]
+    pub fn is_authentic(self) -> bool {
+        matches!(self, Self::Opaque | Self::Email | Self::Uuid)
+    }
+
+    /// Whether its tokens are digits, so that a number can stay one.
+    #[must_use]
+    pub fn is_digits(self) -> bool {
+        matches!(self, Self::Digits | Self::Card)
+    }
+}
+
+/// What is done to a value before it is tokenized or hashed, so that its spellings become one (`normalize` in a policy).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Normalize {
+    /// Unicode's composed form.
+    Nfc,
+    /// An e-mail address in small letters.
+    Email,
+    /// A telephone number with country code, without what stands between the digits.
+    E164,
+}
+
+impl Normalize {
+    /// All, by their names in a policy.
+    pub const ALL: &[(&str, Self)] = &[("nfc", Self::Nfc), ("email", Self::Email), ("e164", Self::E164)];
+
+    /// Its name in a policy.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nfc => "nfc",
+            Self::Email => "email",
+            Self::E164 => "e164",
+        }
+    }
 }
 
 /// Who calls whom on a route.

@@ -34,7 +34,7 @@ const TODAY: [&str; 2] = ["--today", "2026-06-01"];
 fn a_policy_without_fault_is_clean() {
     let (exit, out, err) = tidegate(&["check", &case("P054"), TODAY[0], TODAY[1], "--deny-warnings"]);
     assert_eq!((exit, err.as_str()), (Exit::Clean, ""), "{out}");
-    assert!(out.starts_with("note[P054]") && out.ends_with("1 of 1 policy usable: 1 note\n"), "{out}");
+    assert!(out.starts_with("note[P054]") && out.ends_with("1 of 1 policy usable: 4 notes\n"), "{out}");
 }
 
 #[test]

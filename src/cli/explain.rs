@@ -19,6 +19,8 @@ use crate::policy::held::held;
 use crate::policy::read;
 use crate::policy::route::{Matched, NormalPath};
 use crate::policy::rule::{Action, BodyKind, Leg, Locator, Place, Route};
+use crate::vault::normalize;
+use crate::vault::shaped::fits;
 
 use super::{Exit, check};
 
@@ -287,8 +289,8 @@ fn short(text: &str) -> String {
 
 /// What a rule makes of a value, with a placeholder where a key would be needed.
 fn placeholder(leg: &CompiledLeg, today: jiff::civil::Date, leaf: &Leaf<'_>, out: &mut Vec<u8>) -> Judgement {
-    let action = match leg.asker(leaf.selection) {
-        Some(Asker::Rule(index)) => leg.leg.rules.get(index).map(|rule| &rule.action),
+    let rule = match leg.asker(leaf.selection) {
+        Some(Asker::Rule(index)) => leg.leg.rules.get(index),
         Some(Asker::Reveal(index)) => {
             let category = leg.leg.reveals.get(index).map(|reveal| reveal.category.as_str());
             return put(&format!("<revealed:{}>", category.unwrap_or_default()), out);
@@ -296,17 +298,22 @@ fn placeholder(leg: &CompiledLeg, today: jiff::civil::Date, leaf: &Leaf<'_>, out
         Some(Asker::Guard(_)) => return Judgement::Pass,
         None => None,
     };
-    let Some(action) = action else { return Judgement::Refuse };
+    let Some(rule) = rule else { return Judgement::Refuse };
     let value = match leaf.kind {
         Kind::String => text::unescape(leaf.raw),
         Kind::Number | Kind::True | Kind::False => String::from_utf8_lossy(leaf.raw),
     };
     let boolean = matches!(leaf.kind, Kind::True | Kind::False);
-    match action {
+    match &rule.action {
         Action::Encrypt { .. } => put("<encrypted>", out),
         // Whatever is done to a boolean, it can be guessed: so it goes.
         Action::Mask(_) | Action::Generalize(_) | Action::Tokenize(_) | Action::Store(_) | Action::Pseudonymize
             if boolean =>
+        {
+            Judgement::Drop
+        }
+        Action::Tokenize(_) | Action::Pseudonymize
+            if rule.normalize.is_some_and(|how| !normalize::fits(how, &value)) =>
         {
             Judgement::Drop
         }
@@ -315,10 +322,8 @@ fn placeholder(leg: &CompiledLeg, today: jiff::civil::Date, leaf: &Leaf<'_>, out
         Action::Store(kept) if kept.shape == Shape::Email => put("<token:email>", out),
         Action::Store(_) | Action::Tokenize(Shape::Opaque | Shape::Uuid) => put("<token>", out),
         Action::Tokenize(Shape::Email) => put("<token:email>", out),
-        Action::Tokenize(Shape::Digits) => {
-            let digits = value.len() >= 6 && value.bytes().all(|byte| byte.is_ascii_digit());
-            if digits { put("<token:digits>", out) } else { Judgement::Drop }
-        }
+        Action::Tokenize(shape) if fits(*shape, &value) => put(&format!("<token:{}>", shape.name()), out),
+        Action::Tokenize(_) => Judgement::Drop,
         Action::Mask(mask) => {
             let mut masked = String::new();
             Masker(*mask).mask(&value, &mut masked);

@@ -189,7 +189,10 @@ impl Binder<'_> {
                 },
                 Action::Mask(mask) => Transformer::Mask(Masker(*mask)),
                 Action::Generalize(to) => Transformer::Generalize(Generalizer(*to)),
-                Action::Tokenize(shape) => Transformer::Tokenize(vault.sealer(domain, category, *shape)?, *shape),
+                Action::Tokenize(shape) => {
+                    let sealer = vault.sealer(domain, category, *shape)?.normalizing(rule.normalize);
+                    Transformer::Tokenize(sealer, *shape)
+                }
                 Action::Store(kept) => {
                     if vault.stored().is_none() {
                         return Err(BindError::NoStore { rule: rule.id.clone() });
@@ -201,7 +204,10 @@ impl Binder<'_> {
                     };
                     Transformer::Store(vault.issuer(domain, category, spelling, kept.once)?)
                 }
-                Action::Pseudonymize => Transformer::Pseudonymize(vault.pseudonymizer(domain, category)?),
+                Action::Pseudonymize => {
+                    let pseudonymizer = vault.pseudonymizer(domain, category)?.normalizing(rule.normalize);
+                    Transformer::Pseudonymize(pseudonymizer)
+                }
                 Action::Encrypt { to } => {
                     let wrong = |message| BindError::Recipient { path: to.display().to_string(), message };
                     let bytes = (self.read)(to).map_err(wrong)?;
@@ -352,13 +358,14 @@ impl Transformer {
                 applied
             }
             Self::Tokenize(sealer, shape) => tokenize(sealer, *shape, input, out),
-            Self::Pseudonymize(pseudonymizer) => match input {
-                Input::Number(raw) => match text::canonical_number(raw.as_bytes()) {
-                    Some(number) => hashed(pseudonymizer.hash(Value::Number(&number), out)),
-                    None => Applied::Unfit,
-                },
-                Input::Text(text, _) | Input::Boolean(text) => hashed(pseudonymizer.hash(Value::Text(text), out)),
-            },
+            Self::Pseudonymize(pseudonymizer) => {
+                let hashed = match input {
+                    Input::Number(raw) => text::canonical_number(raw.as_bytes())
+                        .is_some_and(|number| pseudonymizer.hash(Value::Number(&number), out)),
+                    Input::Text(text, _) | Input::Boolean(text) => pseudonymizer.hash(Value::Text(text), out),
+                };
+                if hashed { Applied::Text } else { Applied::Unfit }
+            }
             Self::Encrypt(recipient) => {
                 let sealed = match input {
                     Input::Text(_, Some(raw)) => recipient.encrypt(raw, out),
@@ -397,17 +404,11 @@ fn open(opening: &Opening, input: Input<'_>, hand: &mut Hand, out: &mut Vec<u8>)
         _ => Applied::Refuse { foreign: false },
     }
 }
-
-/// Without its key nothing can stand for a value.
-fn hashed(done: bool) -> Applied {
-    if done { Applied::Text } else { Applied::Refuse { foreign: false } }
-}
-
 fn tokenize(sealer: &Sealer, shape: Shape, input: Input<'_>, out: &mut Vec<u8>) -> Applied {
     let start = out.len();
     let issued = match input {
         // Digits are tokenized as they are spelt, so that they come back as they were.
-        Input::Number(raw) if shape == Shape::Digits => sealer.issue(Value::Text(raw), out),
+        Input::Number(raw) if shape.is_digits() => sealer.issue(Value::Text(raw), out),
         Input::Number(raw) => match text::canonical_number(raw.as_bytes()) {
             Some(number) => sealer.issue(Value::Number(&number), out),
             None => Issued::Unfit,
@@ -415,7 +416,7 @@ fn tokenize(sealer: &Sealer, shape: Shape, input: Input<'_>, out: &mut Vec<u8>) 
         Input::Text(text, _) | Input::Boolean(text) => sealer.issue(Value::Text(text), out),
     };
     match issued {
-        Issued::Token if shape == Shape::Digits && matches!(input, Input::Number(_)) => {
+        Issued::Token if shape.is_digits() && matches!(input, Input::Number(_)) => {
             // A number may not begin with a zero; such a token leaves as a string.
             if out.get(start) == Some(&b'0') { Applied::Text } else { Applied::Number }
         }

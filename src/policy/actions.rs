@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 use crate::ids::Shape;
 
-use super::codes;
 use super::kept::kept;
 use super::route::encode_segment;
 use super::rule::{Action, Generalize, Locator, Mask};
 use super::source::{Report, Section, Text, list, near, quote};
+use super::{codes, shapes};
 
 /// Every action's name, laxest first.
 pub const ACTIONS: &[&str] =
@@ -22,6 +22,7 @@ const SETTINGS: &[(&str, &[&str])] = &[
     ("same_length", &["mask"]),
     ("to", &["generalize", "encrypt"]),
     ("as", &["tokenize"]),
+    ("normalize", &["tokenize", "pseudonymize"]),
     ("store", &["tokenize"]),
     ("once", &["tokenize"]),
     ("ttl", &["tokenize"]),
@@ -184,38 +185,7 @@ fn mask(report: &mut Report<'_>, rule: &Section<'_, '_>, verb: &Text<'_>) -> Opt
 }
 
 fn tokenize(report: &mut Report<'_>, rule: &Section<'_, '_>) -> Option<Shape> {
-    shape(report, rule).unwrap_or(Some(Shape::Opaque))
-}
-
-/// Reads `as`. `None` where there is none, `Some(None)` after a complaint.
-pub fn shape(report: &mut Report<'_>, rule: &Section<'_, '_>) -> Option<Option<Shape>> {
-    const SHAPES: &[&str] = &["opaque", "email", "digits"];
-    if !rule.has("as") {
-        return None;
-    }
-    let Some(text) = rule.text(report, "as") else {
-        return Some(None);
-    };
-    Some(match text.value {
-        "opaque" => Some(Shape::Opaque),
-        "email" => Some(Shape::Email),
-        "digits" => Some(Shape::Digits),
-        "alnum" | "uuid" | "phone" | "card" => {
-            report.error_with(
-                codes::UNSUPPORTED,
-                text.span,
-                format!("{}: `as = \"{}\"` is not supported by this version", rule.name, text.value),
-                format!("shapes are {}", list(SHAPES)),
-            );
-            None
-        }
-        other => {
-            let help = near(other, SHAPES, "shapes");
-            let message = format!("{}: unknown shape {}", rule.name, quote(other));
-            report.error_with(codes::BAD_VALUE, text.span, message, help);
-            None
-        }
-    })
+    shapes::shape(report, rule).unwrap_or(Some(Shape::Opaque))
 }
 
 fn generalize(report: &mut Report<'_>, rule: &Section<'_, '_>, to: &Text<'_>) -> Option<Generalize> {

@@ -9,25 +9,47 @@ use super::codes;
 use super::rule::{Action, Leg, Locator, Rule};
 use super::source::{Report, quote};
 
-/// Complains of wildcards, of filters on values that do not leave, and lists tokens of digits.
+/// Complains of wildcards, of filters on values that do not leave, and lists tokens that bear no proof.
 pub fn check(report: &mut Report<'_>, leg: &Leg, name: &str) {
     for rule in &leg.rules {
-        if rule.action == Action::Tokenize(Shape::Digits) {
-            report.note(
-                codes::DIGITS,
-                rule.place.span.clone(),
-                format!(
-                    "rule `{}`: tokens of digits bear no proof of where they come from; values with fewer than 6 digits are \
-                     dropped",
-                    rule.id
-                ),
-            );
+        if let Action::Tokenize(shape) = rule.action {
+            unproven(report, rule, shape);
         }
         if let Locator::Path(path) = &rule.locator {
             wildcard(report, rule, path);
             filters(report, leg, rule, path, name);
         }
     }
+}
+
+/// Lists tokens that bear no proof of where they come from.
+fn unproven(report: &mut Report<'_>, rule: &Rule, shape: Shape) {
+    let (what, dropped) = match shape {
+        Shape::Opaque | Shape::Email | Shape::Uuid => return,
+        Shape::Digits => ("digits", "values with fewer than 6 digits"),
+        Shape::Alnum => ("letters and digits", "values with fewer than 4 characters, or with others,"),
+        Shape::Card => ("the form of a card number", "values that fail the Luhn check"),
+        Shape::Iban => ("the form of an IBAN", "values whose check digits are wrong"),
+        Shape::Date => {
+            if rule.reason.is_none() {
+                report.warning_with(
+                    codes::DATES,
+                    rule.place.span.clone(),
+                    format!(
+                        "rule `{}`: whoever knows one date and its token knows all dates of this category",
+                        rule.id
+                    ),
+                    "use `generalize`, `to = \"year\"`, where the partner needs no intervals, or write a `reason`",
+                );
+            }
+            return;
+        }
+    };
+    report.note(
+        codes::DIGITS,
+        rule.place.span.clone(),
+        format!("rule `{}`: tokens of {what} bear no proof of where they come from; {dropped} are dropped", rule.id),
+    );
 }
 
 /// `[*]` is how one writes "every element", `.*` how one writes "every member". A reason shows that somebody has thought of it.

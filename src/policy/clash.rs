@@ -67,9 +67,9 @@ pub fn differ(a: &Rule, b: &Rule) -> bool {
     match (&a.action, &b.action) {
         (Action::Keep { .. }, _) => false,
         // A token and a pseudonym are made for a category.
-        (Action::Tokenize(x), Action::Tokenize(y)) => x != y || a.category != b.category,
+        (Action::Tokenize(x), Action::Tokenize(y)) => x != y || a.category != b.category || a.normalize != b.normalize,
         (Action::Store(x), Action::Store(y)) => x != y || a.category != b.category,
-        (Action::Pseudonymize, _) => a.category != b.category,
+        (Action::Pseudonymize, _) => a.category != b.category || a.normalize != b.normalize,
         (x, y) => x != y,
     }
 }

@@ -56,15 +56,18 @@ codes! {
     RULE_IDLE = "P051", "a rule that never decides";
     WILDCARD = "P052", "a wildcard that lets new fields leave";
     FILTER_WITHHELD = "P053", "a filter on a value that does not leave";
-    DIGITS = "P054", "tokens of digits";
+    DIGITS = "P054", "tokens that bear no proof";
     INSIDE = "P055", "a string that cannot be opened";
     STORED = "P056", "a token that only a store can keep, or that none keeps";
     SUBJECT = "P057", "a subject that no stored token can be linked to";
     HELD = "P058", "a rule for which a part of a body is held";
+    DATES = "P059", "dates that are moved by days";
 
     ORACLE = "P060", "a revealed value that can be read back";
     CLEAR_WRITE = "P061", "a tokenized value that can be written in clear";
     NEVER_ISSUED = "P062", "a reveal for which no token is issued";
+    SHAPES_MEET = "P063", "tokens of one category that cannot be told apart";
+    NORMALIZE = "P064", "a normalization of what keeps its characters";
 
     UPSTREAM_UNKNOWN = "P070", "an upstream that the settings do not have";
     FILE_UNREADABLE = "P071", "a named file that cannot be read";

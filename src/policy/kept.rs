@@ -15,7 +15,7 @@ const STORES: &[&str] = &["none", "vault"];
 /// The shapes of stored tokens.
 const SHAPES: &[&str] = &["opaque", "email", "uuid"];
 /// The shapes that need no store.
-const SEALED: &[&str] = &["digits"];
+const SEALED: &[&str] = &["digits", "alnum", "card", "iban", "date"];
 /// The longest life of a token of one flow, in seconds: who needs it for longer wants one that is erased by name.
 const TTL_MAX: u64 = 366 * 86_400;
 

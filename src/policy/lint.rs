@@ -24,6 +24,7 @@ pub fn lint(set: &[CompiledPolicy], today: jiff::civil::Date) -> Vec<Diagnostic>
         let policy = &compiled.policy;
         alone(policy, today, &mut found);
         unissued(policy, &issued, &mut found);
+        mixed(policy, &mut found);
         oracle::check(policy, &mut found);
         for other in set.iter().take(index) {
             together(&other.policy, policy, &mut found);
@@ -99,25 +100,50 @@ fn unissued(policy: &Policy, issued: &Issued<'_>, found: &mut Vec<Diagnostic>) {
                 "name the category of the rule that issues the token".to_owned(),
             ),
             Some(shapes) => {
-                // Tokens of digits do not say what they are: the reveal has to.
-                let digits = |shape: &Shape| *shape == Shape::Digits;
-                let wanted = reveal.shape == Some(Shape::Digits);
-                if shapes.iter().any(digits) && !wanted && shapes.iter().all(digits) {
-                    (
-                        format!("reveal `{}`: tokens of `{}` are digits here", reveal.id, reveal.category),
-                        "add `as = \"digits\"`".to_owned(),
-                    )
-                } else if wanted && !shapes.iter().any(digits) {
-                    (
-                        format!("reveal `{}`: no token of `{}` is of digits", reveal.id, reveal.category),
-                        "leave `as` out".to_owned(),
-                    )
-                } else {
-                    continue;
+                // Other tokens do not say what they are: the reveal has to.
+                let proven = |shape: &Shape| shape.is_authentic();
+                let wanted = reveal.shape.filter(|shape| !shape.is_authentic());
+                match (wanted, shapes.first()) {
+                    (None, Some(first)) if !shapes.iter().any(proven) => (
+                        format!("reveal `{}`: tokens of `{}` are of another shape here", reveal.id, reveal.category),
+                        format!("add `as = \"{}\"`", first.name()),
+                    ),
+                    (Some(wanted), _) if !shapes.contains(&wanted) => (
+                        format!(
+                            "reveal `{}`: no token of `{}` has the shape `{}`",
+                            reveal.id,
+                            reveal.category,
+                            wanted.name()
+                        ),
+                        "leave `as` out, or name the shape of the rule that issues the token".to_owned(),
+                    ),
+                    _ => continue,
                 }
             }
         };
         found.push(complaint(codes::NEVER_ISSUED, Severity::Warning, &reveal.place, message, help));
+    }
+}
+
+/// Tokens that do not say what they are, of one category and of several shapes: one value has several tokens, and a reveal takes
+/// each for a token of its own shape.
+fn mixed(policy: &Policy, found: &mut Vec<Diagnostic>) {
+    let mut first = BTreeMap::new();
+    for rule in policy.legs().flat_map(|on| on.leg.deep_rules()).map(|deep| deep.thing) {
+        let Action::Tokenize(shape) = rule.action else { continue };
+        if shape.is_authentic() {
+            continue;
+        }
+        let (earlier, other) = *first.entry(rule.category.as_ref()).or_insert((shape, &rule.id));
+        if earlier != shape {
+            let message = format!(
+                "rule `{}`: tokens of this category are `{}` in rule `{other}`, and neither says which it is",
+                rule.id,
+                earlier.name()
+            );
+            let help = "give one of them a category of its own, or both one shape";
+            found.push(complaint(codes::SHAPES_MEET, Severity::Warning, &rule.place, message, help));
+        }
     }
 }
 

@@ -23,6 +23,7 @@ pub mod partner;
 pub mod route;
 pub mod rule;
 pub mod rules;
+pub mod shapes;
 pub mod source;
 
 use sha2::{Digest, Sha256};

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ids::{Category, Direction, DomainId, Leg as Half, PartnerId, RuleId, Shape, UpstreamId};
+use crate::ids::{Category, Direction, DomainId, Leg as Half, Normalize, PartnerId, RuleId, Shape, UpstreamId};
 use crate::json::automaton::Otherwise;
 use crate::json::path::Path;
 
@@ -396,6 +396,8 @@ pub struct Rule {
     pub action: Action,
     /// What kind of data.
     pub category: Option<Category>,
+    /// What is done to a value before it is tokenized or hashed.
+    pub normalize: Option<Normalize>,
     /// Why.
     pub reason: Option<String>,
     /// A body in which it matches nothing is refused.

@@ -9,7 +9,7 @@ use crate::json::path::{Path, Selector};
 
 use super::rule::{Action, Identify, Locator, Plain, Reveal, Rule};
 use super::source::{Report, Section, Text, list, near, quote};
-use super::{actions, codes, headers, inside, partner};
+use super::{actions, codes, headers, inside, partner, shapes};
 
 /// What a rule may say.
 pub const RULE_KEYS: &[&str] = &[
@@ -30,6 +30,7 @@ pub const RULE_KEYS: &[&str] = &[
     "with",
     "to",
     "as",
+    "normalize",
     "store",
     "once",
     "ttl",
@@ -161,6 +162,7 @@ pub fn rule(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<
     };
     let category = category(report, section);
     let reason = section.text(report, "reason").map(|text| text.value.to_owned());
+    let normalize = shapes::normalize(report, section, action.as_ref());
     let must = section.boolean(report, "must").unwrap_or(false);
     let except: Vec<Option<Path>> = section.texts(report, "except").iter().map(|text| path(report, text)).collect();
     let outside = locator.as_ref().is_some_and(|locator| !locator.is_path());
@@ -182,6 +184,7 @@ pub fn rule(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<
         except: except.into_iter().collect::<Option<_>>()?,
         action: action?,
         category: category?,
+        normalize: normalize?,
         reason,
         must,
         place,
@@ -205,6 +208,7 @@ pub fn keep(report: &mut Report<'_>, text: &Text<'_>, around: &Around<'_>) -> Op
         except: Vec::new(),
         action: Action::Keep { whole: false },
         category: None,
+        normalize: None,
         reason: None,
         must: false,
         place,
@@ -224,7 +228,7 @@ pub fn reveal(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Aroun
         );
     }
     let category = category(report, section);
-    let shape = actions::shape(report, section);
+    let shape = shapes::shape(report, section);
     let id = explicit_id(report, section);
     let plain = match section.text(report, "plain") {
         None => Plain::Refuse,

@@ -1,6 +1,6 @@
 //! Unit tests of the reader, on policies in strings.
 
-use crate::ids::Shape;
+use crate::ids::{Normalize, Shape};
 
 use super::rule::{Action, BodyKind, CredentialKind, Locator, Plain};
 use super::*;
@@ -230,5 +230,37 @@ proptest::proptest! {
         if let Some(Err(found)) = policy.map(compile::compile) {
             assert!(!found.is_empty());
         }
+    }
+}
+
+#[test]
+fn a_normalization_is_read_and_belongs_to_what_is_tokenized_or_hashed() {
+    let with = |rules: &str| {
+        let route = "[[inbound]]\nmatch = \"GET /x\"\nupstream = \"orders\"\n[inbound.response]\nfields = [";
+        format!("{HEAD}\n{route}{rules}]\n")
+    };
+    let policy = good(&with(
+        r#"{ path = "$.mail", do = "tokenize", as = "email", normalize = "email" },
+           { path = "$.phone", do = "pseudonymize", normalize = "e164" }, { path = "$.name", do = "tokenize" }"#,
+    ));
+    let rules = &policy.routes[0].response.rules;
+    let read: Vec<_> = rules.iter().map(|rule| rule.normalize).collect();
+    assert_eq!(read, [Some(Normalize::Email), Some(Normalize::E164), None]);
+    for (rules, wanted) in [
+        (r#"{ path = "$.mail", do = "tokenize", normalize = "mail" }"#, "P006 unknown normalization `mail`"),
+        (
+            r#"{ path = "$.mail", do = "mask", keep_last = 2, normalize = "email" }"#,
+            "P044 `normalize` says nothing to `mask`",
+        ),
+        (r#"{ path = "$.mail", do = "tokenize", as = "date", normalize = "nfc" }"#, "P064 a token `as = \"date\"`"),
+        (r#"{ path = "$.mail", do = "tokenize" }, { path = "$.mail", do = "tokenize", normalize = "email" }"#, "P049 "),
+        (
+            r#"{ path = "$.mail", do = "pseudonymize" }, { path = "$.mail", do = "pseudonymize", normalize = "email" }"#,
+            "P049 ",
+        ),
+    ] {
+        let found = complaints(&with(rules)).join("\n");
+        let (code, message) = wanted.split_once(' ').unwrap();
+        assert!(found.starts_with(code) && found.contains(message), "{found}");
     }
 }

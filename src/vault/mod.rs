@@ -6,26 +6,30 @@
 
 mod base32;
 mod check;
+mod date;
 mod epochs;
+pub mod normalize;
 mod number;
 pub mod seal;
+pub mod shaped;
 pub mod store;
 pub mod stored;
 pub mod strays;
 pub mod token;
 
+use std::borrow::Cow;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::ids::{Category, DomainId, Shape};
+use crate::ids::{Category, DomainId, Normalize, Shape};
 use crate::keys::{self, DomainSecret, Epoch, KeyRing, Life};
 
 use epochs::Family;
-use seal::digits::{DIGITS_MAX, Digits};
 use seal::jwe::{PublicKey, Unsealed};
 use seal::pseudonym::KeyedHash;
 use seal::siv::Siv;
+use shaped::Shaped;
 use store::Spelling;
 use stored::ask::Stored;
 use stored::{Finder, Issuer};
@@ -45,27 +49,33 @@ pub struct Vault {
 
 /// Issues sealed tokens of one (domain, category, shape). Cheap to clone; `&self` from any thread.
 #[derive(Clone)]
-pub struct Sealer(Arc<Issue>);
+pub struct Sealer {
+    issue: Arc<Issue>,
+    normalize: Option<Normalize>,
+}
 
-/// Digits, as long as their epoch lives.
-type LivingDigits = (Digits, Life);
+/// What makes tokens of a shape, as long as its epoch lives.
+type LivingShaped = (Shaped, Life);
 
 /// How a sealer issues.
 enum Issue {
     Opaque(Arc<Family>),
     Mail(Arc<Family>),
-    Digits(Box<LivingDigits>),
+    Shaped(Box<LivingShaped>),
     /// No value fits: the shape is for stored tokens alone.
     Stored,
 }
 
 /// Turns tokens of one (domain, category) back.
 #[derive(Clone)]
-pub struct Opener(Arc<(Arc<Family>, Option<LivingDigits>)>);
+pub struct Opener(Arc<(Arc<Family>, Option<LivingShaped>)>);
 
 /// Keyed hashes of one (domain, category).
 #[derive(Clone)]
-pub struct Pseudonymizer(Arc<(KeyedHash, Life)>);
+pub struct Pseudonymizer {
+    hash: Arc<(KeyedHash, Life)>,
+    normalize: Option<Normalize>,
+}
 
 /// Seals to a partner's public key (JWE compact, ECDH-ES + A256GCM; P-256 and X25519).
 #[derive(Clone, Debug)]
@@ -122,31 +132,32 @@ impl Vault {
     pub fn sealer(&self, domain: &DomainId, category: Option<&Category>, shape: Shape) -> Result<Sealer, keys::Error> {
         let category = name(category);
         let family = || self.families.family(&self.keys, domain, category);
-        Ok(Sealer(Arc::new(match shape {
-            Shape::Opaque => Issue::Opaque(family()?),
-            Shape::Email => Issue::Mail(family()?),
-            Shape::Digits => Issue::Digits(Box::new(self.digits(domain, category)?)),
-            Shape::Uuid => Issue::Stored,
-        })))
+        let issue = match (shape, self.shaped(domain, category, shape)?) {
+            (_, Some(shaped)) => Issue::Shaped(Box::new(shaped)),
+            (Shape::Email, None) => Issue::Mail(family()?),
+            (Shape::Uuid, None) => Issue::Stored,
+            (_, None) => Issue::Opaque(family()?),
+        };
+        Ok(Sealer { issue: Arc::new(issue), normalize: None })
     }
 
-    /// For `reveal`. Opens tokens of every living epoch and of the authenticated shapes, which say themselves what they are; with `shape` digits, also
-    /// any run of 6 to 64 digits.
+    /// For `reveal`. Opens tokens of every living epoch and of the authenticated shapes, which say themselves what they
+    /// are; with another `shape`, also whatever looks like a token of that one.
     ///
     /// # Errors
     /// See [`KeyRing::domain`].
     pub fn opener(&self, domain: &DomainId, category: &Category, shape: Option<Shape>) -> Result<Opener, keys::Error> {
         let category = name(Some(category));
-        let digits = (shape == Some(Shape::Digits)).then(|| self.digits(domain, category)).transpose()?;
-        Ok(Opener(Arc::new((self.families.family(&self.keys, domain, category)?, digits))))
+        let shaped = shape.map(|shape| self.shaped(domain, category, shape)).transpose()?.flatten();
+        Ok(Opener(Arc::new((self.families.family(&self.keys, domain, category)?, shaped))))
     }
 
-    /// Of the oldest epoch that lives: digits do not say under which they were issued, so that they keep theirs until it is
-    /// destroyed.
-    fn digits(&self, domain: &DomainId, category: &str) -> Result<LivingDigits, keys::Error> {
+    /// Of the oldest epoch that lives: these tokens do not say under which they were issued, so that they keep theirs until it is
+    /// destroyed. `None`: tokens of this shape say what they are.
+    fn shaped(&self, domain: &DomainId, category: &str, shape: Shape) -> Result<Option<LivingShaped>, keys::Error> {
         let (newest, epochs) = (self.keys.domain(domain)?, self.keys.epochs(domain)?);
         let oldest = epochs.last().unwrap_or(&newest);
-        Ok((digits(oldest, category), oldest.life().clone()))
+        Ok(Shaped::new(shape, oldest, category).map(|shaped| (shaped, oldest.life().clone())))
     }
 
     /// For `pseudonymize`. `category` as for [`Self::sealer`].
@@ -156,7 +167,8 @@ impl Vault {
     pub fn pseudonymizer(&self, domain: &DomainId, category: Option<&Category>) -> Result<Pseudonymizer, keys::Error> {
         let newest = self.keys.domain(domain)?;
         let key = newest.derive("pseudonym", &[name(category)]);
-        Ok(Pseudonymizer(Arc::new((KeyedHash::new(key.expose_secret()), newest.life().clone()))))
+        let hash = Arc::new((KeyedHash::new(key.expose_secret()), newest.life().clone()));
+        Ok(Pseudonymizer { hash, normalize: None })
     }
 
     /// The domain's living epochs, the newest first, each with what its sealed tokens have after their mark.
@@ -176,36 +188,58 @@ impl Vault {
 }
 
 impl Sealer {
-    /// Appends the token's text (no quotes; only characters that need no escape in JSON, a header, a path or a query) to `out`.
+    /// With the spellings of a value made one.
+    #[must_use]
+    pub fn normalizing(self, normalize: Option<Normalize>) -> Self {
+        Self { normalize, ..self }
+    }
+
+    /// Appends the token's text (no quotes; only characters that need no escape in JSON, a header, a path or a query, save the blanks
+    /// that stood in a card number, an IBAN or a time) to `out`.
     ///
     /// The same value gives the same token. Digits are taken as they are spelled (leading zeros and all); of a number those of
     /// its whole value.
     pub fn issue(&self, value: Value<'_>, out: &mut Vec<u8>) -> Issued {
-        match &*self.0 {
-            Issue::Opaque(family) | Issue::Mail(family) if matches!(value, Value::Text(text) if family.owns(text)) => {
-                Issued::Already
-            }
-            Issue::Opaque(family) => match family.newest() {
-                Some(sealed) => {
-                    sealed.issue_opaque(value, out);
-                    Issued::Token
-                }
-                None => Issued::Unfit,
-            },
-            Issue::Mail(family) if family.newest().is_some_and(|sealed| sealed.issue_mail(value, out)) => Issued::Token,
-            Issue::Digits(of) => {
-                let (digits, life) = &**of;
-                let mut room = [0; DIGITS_MAX];
-                let plain = match value {
-                    Value::Text(text) => Some(text.as_bytes()),
-                    Value::Number(number) => number::whole_digits(number, &mut room),
-                };
-                match plain {
-                    Some(plain) if !life.has_ended() && digits.encrypt(plain, out) => Issued::Token,
-                    _ => Issued::Unfit,
-                }
-            }
-            Issue::Mail(_) | Issue::Stored => Issued::Unfit,
+        if let (Issue::Opaque(family) | Issue::Mail(family), Value::Text(text)) = (&*self.issue, value)
+            && family.owns(text)
+        {
+            return Issued::Already;
+        }
+        let Some(normal) = Normal::of(self.normalize, value) else { return Issued::Unfit };
+        let issued = match &*self.issue {
+            Issue::Opaque(family) => family.newest().is_some_and(|sealed| {
+                sealed.issue_opaque(normal.value(), out);
+                true
+            }),
+            Issue::Mail(family) => family.newest().is_some_and(|sealed| sealed.issue_mail(normal.value(), out)),
+            Issue::Shaped(of) => !of.1.has_ended() && of.0.issue(normal.value(), out),
+            Issue::Stored => false,
+        };
+        if issued { Issued::Token } else { Issued::Unfit }
+    }
+}
+
+/// A value, and where it was normalised what became of it.
+enum Normal<'a> {
+    As(Value<'a>),
+    Made(Normalize, Cow<'a, str>),
+}
+
+impl<'a> Normal<'a> {
+    /// `None`: it is none of the kind that is normalised so.
+    fn of(how: Option<Normalize>, value: Value<'a>) -> Option<Self> {
+        match (how, value) {
+            (Some(how), Value::Text(text)) => Some(Self::Made(how, normalize::normalize(how, text)?)),
+            // A number is spelled in one way already; it is no address, and no number to be called.
+            (Some(Normalize::Email | Normalize::E164), Value::Number(_)) => None,
+            (_, value) => Some(Self::As(value)),
+        }
+    }
+
+    fn value(&self) -> Value<'_> {
+        match self {
+            Self::As(value) => *value,
+            Self::Made(how, text) => Value::Normal(*how, text),
         }
     }
 }
@@ -217,25 +251,28 @@ impl Opener {
 
     /// Appends the plain text of the value (unescaped; a number as a JSON number) to `out`; nothing where there is none.
     pub fn open(&self, text: &str, out: &mut Vec<u8>) -> Opened {
-        let (family, digits) = &*self.0;
-        match (family.open(text, out), digits) {
-            (Opened::Plain, Some((digits, life))) if !life.has_ended() && digits.decrypt(text.as_bytes(), out) => {
-                Opened::Text
-            }
+        let (family, shaped) = &*self.0;
+        match (family.open(text, out), shaped) {
+            (Opened::Plain, Some((shaped, life))) if !life.has_ended() && shaped.open(text, out) => Opened::Text,
             (opened, _) => opened,
         }
     }
 }
 
 impl Pseudonymizer {
+    /// With the spellings of a value made one.
+    #[must_use]
+    pub fn normalizing(self, normalize: Option<Normalize>) -> Self {
+        Self { normalize, ..self }
+    }
+
     /// Appends the pseudonym's text (30 characters, `ps1_` and letters and digits) to `out`. The number 1 and the string "1"
-    /// differ. `false`, and nothing: the domain is destroyed.
+    /// differ. `false`, and nothing appended: the domain is destroyed, or the value is none of the kind that is normalised so.
+    #[must_use]
     pub fn hash(&self, value: Value<'_>, out: &mut Vec<u8>) -> bool {
-        let (hash, life) = &*self.0;
-        if life.has_ended() {
-            return false;
-        }
-        let (kind, text) = value.parts();
+        let (hash, life) = &*self.hash;
+        let Some(normal) = Normal::of(self.normalize, value).filter(|_| !life.has_ended()) else { return false };
+        let (kind, text) = normal.value().parts();
         out.extend_from_slice(token::PSEUDONYM_MARK.as_bytes());
         base32::encode(&hash.hash(kind, text.as_bytes()), out);
         true
@@ -284,11 +321,6 @@ fn sealed(secret: &DomainSecret, category: &str) -> Sealed {
     let context = [token::MARK.as_bytes(), secret.domain().as_str().as_bytes(), &epoch, category.as_bytes()];
     let key = secret.derive("sealed", &[category]);
     Sealed::new(key_id(secret), Siv::new(key.expose_secret(), &context))
-}
-
-fn digits(secret: &DomainSecret, category: &str) -> Digits {
-    let tweak = format!("tidegate/1 digits {} {} {category} ", secret.domain(), secret.epoch());
-    Digits::new(secret.derive("digits", &[category]).expose_secret(), tweak.as_bytes())
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 //! ps1_ 5hw…                                a pseudonym: mark, 128 bits of HMAC-SHA-256
 //!
 //! payload = base32( tag (16) | ciphertext (16 n) | check (2) )
-//! text    = kind and padding (1) | value | zeros, up to a multiple of 16
+//! text    = kind, padding (4 bits each) | value | zeros, up to a multiple of 16
 //! ```
 //!
 //! - Base32 is that of RFC 4648, without padding, in lower case; upper case is read as well, because mail systems and caches
@@ -22,6 +22,8 @@
 
 use zeroize::Zeroize;
 
+use crate::ids::Normalize;
+
 use super::check::Check;
 use super::seal::block::BLOCK_LEN;
 use super::seal::siv::{Siv, TAG_LEN};
@@ -34,6 +36,8 @@ pub enum Value<'a> {
     Text(&'a str),
     /// A number, in canonical decimal (`json::text::canonical_number`).
     Number(&'a str),
+    /// A string, unescaped, in the spelling that this makes of it. Its token is another than that of the same text as it was written.
+    Normal(Normalize, &'a str),
 }
 
 /// What came of issuing.
@@ -79,6 +83,10 @@ const LABEL_MAX: usize = 63;
 const MAIL_MAX: usize = 254;
 const KIND_TEXT: u8 = 0;
 const KIND_NUMBER: u8 = 1;
+// Of each way the first version. Another takes a number of its own, up to 15, and these are never given to it.
+const KIND_NFC: u8 = 2;
+const KIND_EMAIL: u8 = 3;
+const KIND_E164: u8 = 4;
 
 impl<'a> Value<'a> {
     /// One byte for the type, and the text.
@@ -86,7 +94,16 @@ impl<'a> Value<'a> {
         match self {
             Self::Text(text) => (KIND_TEXT, text),
             Self::Number(text) => (KIND_NUMBER, text),
+            Self::Normal(how, text) => (kind_of(how), text),
         }
+    }
+}
+
+fn kind_of(how: Normalize) -> u8 {
+    match how {
+        Normalize::Nfc => KIND_NFC,
+        Normalize::Email => KIND_EMAIL,
+        Normalize::E164 => KIND_E164,
     }
 }
 
@@ -185,7 +202,7 @@ impl Sealed {
         }
         let mut payload = Payload::default();
         let opened = match self.read(text, &mut payload) {
-            Some(Value::Text(value)) => {
+            Some(Value::Text(value) | Value::Normal(_, value)) => {
                 out.extend_from_slice(value.as_bytes());
                 Opened::Text
             }
@@ -215,7 +232,7 @@ impl Sealed {
         let value = std::str::from_utf8(value).ok()?;
         match head >> 4 {
             _ if padding.iter().any(|byte| *byte != 0) => None,
-            KIND_TEXT => Some(Value::Text(value)),
+            KIND_TEXT | KIND_NFC | KIND_EMAIL | KIND_E164 => Some(Value::Text(value)),
             KIND_NUMBER => Some(Value::Number(value)),
             _ => None,
         }

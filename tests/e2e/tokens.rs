@@ -186,3 +186,64 @@ async fn a_partner_that_never_got_a_token_learns_nothing_from_the_answer() {
     }
     assert!(seen.windows(2).all(|pair| pair[0] == pair[1]), "{seen:?}");
 }
+
+#[tokio::test]
+async fn shaped_tokens_leave_in_their_form_and_come_back_where_the_reveal_names_it() {
+    const ROUTES: &str = r#"
+[[inbound]]
+match = "GET /v1/account"
+upstream = "orders"
+[inbound.response]
+fields = [
+  { path = "$.order", is = "id.order", do = "tokenize", as = "alnum" },
+  { path = "$.card", is = "payment.card", do = "tokenize", as = "card" },
+  { path = "$.iban", is = "payment.iban", do = "tokenize", as = "iban" },
+  { path = "$.born", is = "demo.birth-date", do = "tokenize", as = "date", reason = "they count days" },
+  { path = "$.mails[*]", is = "contact.email", do = "tokenize", normalize = "email" },
+  { path = "$.phones[*]", is = "contact.phone", do = "pseudonymize", normalize = "e164" },
+]
+[[inbound]]
+match = "POST /v1/account"
+upstream = "orders"
+[inbound.request]
+reveal = [
+  { path = "$.order", is = "id.order", as = "alnum" },
+  { path = "$.card", is = "payment.card", as = "card" },
+  { path = "$.iban", is = "payment.iban", as = "iban" },
+  { path = "$.born", is = "demo.birth-date", as = "date" },
+  { path = "$.mail", is = "contact.email" },
+]
+"#;
+    const BODY: &str = r#"{"order":"KD1234567","card":"4111 1111 1111 1111","iban":"DE89 3704 0044 0532 0130 00","born":"1984-02-29",
+        "mails":["Anna@Example.org","anna@example.org"],"phones":["+49 151 23456789","+4915123456789","0151 23456789"]}"#;
+    let upstream = Upstream::json(BODY).start().await;
+    let tidegate = Tidegate::with(Policy::of("parcelo", ROUTES)).upstream("orders", &upstream).start().await;
+    let seen = tidegate.partner("parcelo").get("/v1/account").await.json();
+    let text = |name: &str| seen[name].as_str().unwrap().to_owned();
+    let (order, card, iban, born) = (text("order"), text("card"), text("iban"), text("born"));
+    assert!(order.len() == 9 && order.bytes().all(|b| b.is_ascii_uppercase() || b.is_ascii_digit()), "{order}");
+    assert!(card.len() == 19 && card.split(' ').all(|group| group.len() == 4), "{card}");
+    assert!(iban.starts_with("DE") && iban.len() == 27, "{iban}");
+    assert!(born.len() == 10 && born != "1984-02-29", "{born}");
+    assert_eq!(seen["mails"][0], seen["mails"][1], "two spellings, one token");
+    let phones = seen["phones"].as_array().unwrap();
+    assert_eq!((phones.len(), &phones[0]), (2, &phones[1]), "and what is of no country goes");
+
+    let body = json!({"order": order, "card": card, "iban": iban, "born": born, "mail": seen["mails"][0]});
+    let reply = tidegate.partner("parcelo").post("/v1/account", &body.to_string()).await;
+    assert_eq!(reply.status, 200, "{reply:?}");
+    let wanted = json!({"order": "KD1234567", "card": "4111 1111 1111 1111", "iban": "DE89 3704 0044 0532 0130 00",
+        "born": "1984-02-29", "mail": "anna@example.org"});
+    assert_eq!(upstream.last().json(), wanted);
+
+    let before = upstream.received().len();
+    for (name, plain) in
+        [("card", "4111111111111111"), ("iban", "DE89370400440532013000"), ("order", "KD-7"), ("born", "today")]
+    {
+        let mut body = body.clone();
+        body[name] = plain.into();
+        let reply = tidegate.partner("parcelo").post("/v1/account", &body.to_string()).await;
+        assert_eq!(reply.refusal(), (422, "token_not_accepted".to_owned()), "{name}");
+    }
+    assert_eq!(upstream.received().len(), before);
+}

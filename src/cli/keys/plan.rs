@@ -24,6 +24,8 @@ pub(super) enum Kind {
     Stored,
     /// `tokenize, as = "digits"`
     Digits,
+    /// `tokenize` in another shape that does not say what it is.
+    Shaped,
     /// `pseudonymize`
     Pseudonym,
 }
@@ -34,6 +36,7 @@ impl fmt::Display for Kind {
             Self::Token => "tokens",
             Self::Stored => "stored tokens",
             Self::Digits => "digits",
+            Self::Shaped => "shaped tokens",
             Self::Pseudonym => "pseudonyms",
         })
     }
@@ -43,6 +46,7 @@ impl Kind {
     fn of(action: &Action) -> Option<Self> {
         match action {
             Action::Tokenize(Shape::Digits) => Some(Self::Digits),
+            Action::Tokenize(shape) if !shape.is_authentic() => Some(Self::Shaped),
             Action::Tokenize(_) => Some(Self::Token),
             Action::Store(_) => Some(Self::Stored),
             Action::Pseudonymize => Some(Self::Pseudonym),
@@ -56,6 +60,7 @@ impl Kind {
                 "other tokens for the same values: joins with earlier ones break; the old ones are still turned back"
             }
             Self::Digits => "the same digits as before, until the oldest epoch is destroyed",
+            Self::Shaped => "the same tokens as before, until the oldest epoch is destroyed",
             Self::Pseudonym => "other pseudonyms for the same values: joins with earlier ones break for good",
         }
     }
@@ -110,10 +115,10 @@ impl Uses {
         here.map(|((_, partner, category, kind), places)| (partner, category.as_str(), *kind, *places))
     }
 
-    /// What of a domain cannot be told apart by epochs: the categories of its digits.
+    /// What of a domain cannot be told apart by epochs: the categories of its digits and other tokens that do not say what they are.
     pub(super) fn digits<'u>(&'u self, domain: &'u DomainId) -> BTreeSet<&'u str> {
         self.of_domain(domain)
-            .filter(|(_, _, kind, _)| *kind == Kind::Digits)
+            .filter(|(_, _, kind, _)| matches!(kind, Kind::Digits | Kind::Shaped))
             .map(|(_, category, ..)| category)
             .collect()
     }

@@ -16,9 +16,8 @@
 
 use std::fmt;
 
-use fpe::ff1::{FF1, FlexibleNumeralString};
-
 use super::block::{self, Aes256};
+use super::ff1::{Ff1, Way};
 
 /// Bytes of a key: one half for FF1, one for the check digit.
 pub const KEY_LEN: usize = 2 * block::KEY_LEN;
@@ -34,24 +33,16 @@ const AFTER_ZERO: u8 = 0x40;
 
 /// A keyed permutation of digit strings, for each length its own. `&self` throughout. Wiped when dropped.
 pub struct Digits {
-    ff1: FF1<Aes256>,
+    ff1: Ff1,
     check: Aes256,
-    tweak: Vec<u8>,
-}
-
-#[derive(Clone, Copy)]
-enum Way {
-    Encrypt,
-    Decrypt,
 }
 
 impl Digits {
     /// With the names of domain and category as `tweak`.
     #[must_use]
-    #[expect(clippy::expect_used, reason = "FF1 has a fault for a radix under 2 or over 65536 only")]
     pub fn new(key: &[u8; KEY_LEN], tweak: &[u8]) -> Self {
         let [ff1, check] = block::halves(key);
-        Self { ff1: FF1::new(ff1, 10).expect("a radix of 10"), check: Aes256::new(check), tweak: tweak.to_owned() }
+        Self { ff1: Ff1::new(ff1, 10, tweak), check: Aes256::new(check) }
     }
 
     /// Appends the token of ASCII digits. `false`, and nothing appended: not digits, or fewer than [`DIGITS_MIN`], or more than
@@ -116,27 +107,16 @@ impl Digits {
     fn keep_lead(&self, way: Way, digits: Vec<u16>, tweak: u8) -> Option<Vec<u16>> {
         let zero = digits.first() == Some(&0);
         if zero && digits.len() > DIGITS_MIN {
-            let rest = self.ff1(way, digits.get(1..)?.to_vec(), tweak | AFTER_ZERO)?;
+            let rest = self.ff1.run(way, digits.get(1..)?.to_vec(), &[tweak | AFTER_ZERO])?;
             return Some(std::iter::once(0).chain(rest).collect());
         }
         let mut digits = digits;
         loop {
-            digits = self.ff1(way, digits, tweak)?;
+            digits = self.ff1.run(way, digits, &[tweak])?;
             if (digits.first() == Some(&0)) == zero {
                 return Some(digits);
             }
         }
-    }
-
-    fn ff1(&self, way: Way, digits: Vec<u16>, tweak: u8) -> Option<Vec<u16>> {
-        let (digits, mut whole) = (FlexibleNumeralString::from(digits), Vec::with_capacity(self.tweak.len() + 1));
-        whole.extend_from_slice(&self.tweak);
-        whole.push(tweak);
-        let converted = match way {
-            Way::Encrypt => self.ff1.encrypt(&whole, &digits),
-            Way::Decrypt => self.ff1.decrypt(&whole, &digits),
-        };
-        converted.ok().map(Vec::from)
     }
 }
 
@@ -144,6 +124,14 @@ impl fmt::Debug for Digits {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Digits([secret])")
     }
+}
+
+/// Whether these are 13 to 19 digits that pass the Luhn check.
+#[must_use]
+pub fn is_card(text: &[u8]) -> bool {
+    let digits: Vec<u16> = text.iter().map(|digit| u16::from(digit.wrapping_sub(b'0'))).collect();
+    let is_last = |(last, base): (&u16, &[u16])| *last == check_digit(base);
+    CARD.contains(&text.len()) && text.iter().all(u8::is_ascii_digit) && digits.split_last().is_some_and(is_last)
 }
 
 /// The Luhn check digit to be written after `base` (ISO/IEC 7812-1, annex B).

@@ -8,7 +8,7 @@ use sha2::{Digest, Sha256};
 use super::*;
 
 /// A house whose secrets are fixed, and nobody's.
-fn fixed() -> House {
+pub(super) fn fixed() -> House {
     let memory = Memory::default();
     for name in ["parcelo", "adnet"] {
         let mut key = keys::Key::new([0; keys::KEY_LEN]);
@@ -185,5 +185,55 @@ fn pseudonyms_are_what_they_were() {
     ] {
         let pseudonymizer = house.vault.pseudonymizer(&domain(partner), Some(&category(name))).unwrap();
         assert_eq!(hash(&pseudonymizer, value), wanted);
+    }
+}
+
+#[test]
+fn shapes_that_keep_a_form_are_what_they_were() {
+    let house = fixed();
+    for (shape, value, wanted) in [
+        (Shape::Alnum, "KD1234567", "G1V0MRE81"),
+        (Shape::Alnum, "kd1234567", "h5zcx2h9q"),
+        (Shape::Alnum, "Kd1234567", "jrSYfm7Ia"),
+        (Shape::Alnum, "0000", "KHE7"),
+        (Shape::Card, "4111 1111 1111 1111", "8332 0620 5513 4248"),
+        (Shape::Card, "378282246310005", "696150220321050"),
+        (Shape::Iban, "DE89 3704 0044 0532 0130 00", "DE52 3974 8690 5326 8698 28"),
+        (Shape::Iban, "GB82WEST12345698765432", "GB10379ZX069M80H4MYZAJ"),
+        (Shape::Date, "1984-02-29T10:00:00Z", "1987-10-06T10:00:00Z"),
+    ] {
+        assert_eq!(token(&house.sealer("parcelo", "thing", shape), value), wanted);
+        let opener = house.vault.opener(&domain("parcelo"), &category("thing"), Some(shape)).unwrap();
+        assert_eq!(open(&opener, wanted), (Opened::Text, value.to_owned()));
+    }
+}
+
+#[test]
+fn tokens_and_pseudonyms_of_normalised_values_are_what_they_were() {
+    let house = fixed();
+    for (how, value, wanted, pseudonym) in [
+        (
+            Normalize::Nfc,
+            "Zoe\u{308}",
+            "tk1_jakjwr3vn66hjefkxw3kyjvycaxj3ugv45z2csjugxal47ltlvlj5qd74yfi",
+            "ps1_oure4shcswsibmk4euwen4eyom",
+        ),
+        (
+            Normalize::Email,
+            "Anna@Example.ORG",
+            "tk1_jakjwk2ihzpxysj2g7eke3vm6zcjnmpqf27hzazrphsi6b4ffnhr6s2owpe56pqabacblqmnot5ksjjli6gft",
+            "ps1_q32u26yrgaznf5mfiiqoesbxbm",
+        ),
+        (
+            Normalize::E164,
+            "+49 151 23456789",
+            "tk1_jakjweqg4lipvijmmnms4yf4h3txrqmhfy6374kyy2vtlrpv2wquurfq66ai",
+            "ps1_jfnghyyhboijob6dmctkprmcfu",
+        ),
+    ] {
+        let sealer = house.sealer("parcelo", "thing", Shape::Opaque).normalizing(Some(how));
+        assert_eq!(token(&sealer, value), wanted);
+        let pseudonymizer = house.vault.pseudonymizer(&domain("parcelo"), None).unwrap().normalizing(Some(how));
+        assert_eq!(hash(&pseudonymizer, Value::Text(value)), pseudonym);
     }
 }
