@@ -404,6 +404,7 @@ fn open(opening: &Opening, input: Input<'_>, hand: &mut Hand, out: &mut Vec<u8>)
         _ => Applied::Refuse { foreign: false },
     }
 }
+
 fn tokenize(sealer: &Sealer, shape: Shape, input: Input<'_>, out: &mut Vec<u8>) -> Applied {
     let start = out.len();
     let issued = match input {
