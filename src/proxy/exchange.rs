@@ -210,8 +210,6 @@ impl Exchange {
         }
         self.receipt = self.whole.take();
         self.close(outcome);
-        // These have been told.
-        (self.request.gone, self.response.gone) = (0, 0);
         let code = self.refusal.as_ref().map(Refusal::code);
         self.log(outcome, code, self.clock.steady().saturating_sub(self.start));
     }
