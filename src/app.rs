@@ -25,7 +25,7 @@ use crate::registry::{self, Registry, Reload};
 use crate::telemetry::Metrics;
 use crate::vault::Vault;
 use crate::vault::store::guard::Guard;
-use crate::vault::store::{embedded, open};
+use crate::vault::store::open;
 use crate::vault::stored::ask::Stored;
 
 /// A running proxy. Dropped without [`App::stop`] it cuts its connections and leaves the record without the mark of an
@@ -53,7 +53,7 @@ pub enum Error {
     Keys(#[from] keys::Error),
     /// The vault's store.
     #[error(transparent)]
-    Store(#[from] embedded::OpenError),
+    Store(#[from] open::OpenError),
     /// The record.
     #[error(transparent)]
     Ledger(#[from] ledger::Error),

@@ -15,6 +15,7 @@ use crate::http::body;
 use crate::http::listener::ConnectionLimits;
 use crate::http::pace::Pace;
 use crate::proxy::limits::Capacity;
+use crate::vault::store::embedded;
 use crate::{keys, proxy, telemetry};
 
 const PACE: Pace = Pace { idle: Duration::from_secs(5), total: Duration::from_secs(50), rate: 0 };

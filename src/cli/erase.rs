@@ -6,13 +6,12 @@
 
 use std::io::{self, BufRead, Write};
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::ids::{Category, DomainId};
 use crate::keys::KeyRing;
 use crate::telemetry::Metrics;
 use crate::vault::Vault;
-use crate::vault::store::open::{self, Kind};
+use crate::vault::store::open;
 use crate::vault::stored::ask::Stored;
 use crate::vault::stored::erase::{Erased, What};
 
@@ -155,9 +154,7 @@ impl House {
             let known = all.iter().find(|domain| domain.as_str() == name);
             domains.push(known.cloned().ok_or_else(|| Stop::Say(format!("there is no domain `{name}`")))?);
         }
-        if let Kind::Embedded(embedded) = &mut chosen.kind {
-            embedded.patience = Duration::ZERO;
-        }
+        chosen.wait_for_nothing();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(say)?;
         let store = runtime.block_on(open::open(&chosen, Metrics::new().store())).map_err(say)?;
         let vault = Vault::new(Arc::new(keys)).with_store(Stored::new(Arc::new(store), chosen.time));

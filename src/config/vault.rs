@@ -10,11 +10,15 @@ impl Reader<'_> {
     pub(super) fn vault(&mut self, section: &Section<'_>) -> Option<Settings> {
         section.table?;
         let _kind = self.text(section, "kind");
-        let embedded = embedded::Settings {
+        let kind = Kind::Embedded(self.embedded(section));
+        Some(Settings { kind, time: self.duration(section, "time") })
+    }
+
+    fn embedded(&mut self, section: &Section<'_>) -> embedded::Settings {
+        embedded::Settings {
             folder: self.folder(section, "folder"),
             cache_bytes: self.number(section, "cache"),
             patience: self.duration(section, "wait"),
-        };
-        Some(Settings { kind: Kind::Embedded(embedded), time: self.duration(section, "time") })
+        }
     }
 }

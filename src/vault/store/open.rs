@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::telemetry::meters::StoreMetrics;
 
 use super::TokenStore;
-use super::embedded::{self, Embedded, OpenError};
+use super::embedded::{self, Embedded};
 use super::guard::Guard;
 
 /// Which store, and how long a call may take.
@@ -27,6 +27,24 @@ pub enum Kind {
     Given(Arc<dyn TokenStore>),
 }
 
+/// Why a store cannot be opened, and how to mend it. Holds no value, no password.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The one that is built in.
+    #[error(transparent)]
+    Embedded(#[from] embedded::OpenError),
+}
+
+impl Settings {
+    /// For a command, whose user waits: a store that cannot be had at once is told at once.
+    pub fn wait_for_nothing(&mut self) {
+        match &mut self.kind {
+            Kind::Embedded(embedded) => embedded.patience = Duration::ZERO,
+            Kind::Given(_) => {}
+        }
+    }
+}
+
 /// Opens it, and puts the guard before it.
 ///
 /// # Errors
@@ -37,7 +55,7 @@ pub async fn open(settings: &Settings, meters: StoreMetrics) -> Result<Guard, Op
         Kind::Embedded(embedded) => {
             let embedded = embedded.clone();
             let opened = tokio::task::spawn_blocking(move || Embedded::open(&embedded)).await;
-            Arc::new(opened.unwrap_or_else(|_| Err(OpenError::CutOff))?)
+            Arc::new(opened.unwrap_or(Err(embedded::OpenError::CutOff))?)
         }
     };
     Ok(Guard::new(store, settings.time, meters))
