@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::clock::Time;
 use crate::ids::{self, DomainId, RuleId, Shape};
 use crate::json::{patch, text};
-use crate::keys;
+use crate::keys::{self, KeyRing};
 use crate::policy::compile::{Asker, CompiledLeg, Guard};
 use crate::policy::kept;
 use crate::policy::rule::{Action, Leg, Plain};
@@ -24,6 +24,7 @@ use crate::verdict::Refusal;
 use super::beside::Beside;
 use super::inside::{Hand, Opening};
 use super::later;
+use super::look::{Look, Who};
 use super::transform::{Generalized, Generalizer, Masker};
 
 /// One leg, ready for traffic.
@@ -47,6 +48,8 @@ pub struct BoundLeg {
     pub stored: Option<Stored>,
     /// The rule whose value says whose data a document is, where it has stored tokens.
     pub subject: Option<usize>,
+    /// What is read again for a token of an unknown epoch.
+    pub keys: Arc<KeyRing>,
 }
 
 /// A rule that a body has to match.
@@ -228,7 +231,8 @@ impl Binder<'_> {
         let beside = Beside::new(&compiled);
         let stored = vault.stored().cloned();
         let subject = if slot.is_none() { subject(&compiled.leg) } else { None };
-        Ok(BoundLeg { musts, compiled, side: self.side, rules, reveals, guards, beside, stored, subject })
+        let keys = Arc::clone(vault.keys());
+        Ok(BoundLeg { keys, musts, compiled, side: self.side, rules, reveals, guards, beside, stored, subject })
     }
 }
 
@@ -357,6 +361,11 @@ impl Transformer {
                 out.extend_from_slice(hand.scratch.as_bytes());
                 applied
             }
+            Self::Tokenize(sealer, _)
+                if matches!(input, Input::Text(..)) && sealer.is_unknown(spelt) && hand.may_look() =>
+            {
+                hand.look(Look::new(spelt, Who::Sealer(sealer.clone())))
+            }
             Self::Tokenize(sealer, shape) => tokenize(sealer, *shape, input, out),
             Self::Pseudonymize(pseudonymizer) => {
                 let hashed = match input {
@@ -382,6 +391,9 @@ impl Transformer {
             Self::Reveal { opener, finder, plain } => {
                 if let Some(genuine) = finder.as_ref().and_then(|finder| finder.genuine(spelt)) {
                     return hand.ask(|| Ask::Find(genuine), *plain, out);
+                }
+                if opener.is_unknown(spelt) && hand.may_look() {
+                    return hand.look(Look::new(spelt, Who::Opener(opener.clone(), finder.clone())));
                 }
                 let applied = reveal(opener, *plain, input, spelt, out);
                 if matches!(applied, Applied::PassForeign | Applied::Refuse { foreign: true }) {

@@ -18,6 +18,7 @@ use crate::verdict::Refusal;
 
 use super::bind::{BoundLeg, Transformer};
 use super::later::Later;
+use super::look::Looked;
 use super::{Bench, Tally};
 
 /// A rule with `inside`: what it opens, and the rules for what is in there.
@@ -54,6 +55,8 @@ pub(super) struct Hand {
     pub(super) gone: u64,
     /// What waits for the store.
     pub(super) later: Option<Box<Later>>,
+    /// When the keys were last looked at for a token of this.
+    pub(super) looked: Looked,
 }
 
 /// As of a [`Rewriter`], of all strings that one rule opened.
@@ -82,6 +85,7 @@ impl Hand {
             left: full,
             gone: 0,
             later: None,
+            looked: None,
         }
     }
 

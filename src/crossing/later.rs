@@ -22,12 +22,13 @@ use crate::verdict::Refusal;
 
 use super::bind::{Applied, BoundLeg, Input, Transformer};
 use super::inside::Hand;
+use super::look::{Known, Look, Question, Reply, Who};
 
 /// What a crossing asks of the store. There is none while nothing was asked.
 #[derive(Default)]
 pub(super) struct Later {
     /// In the order in which they came up.
-    pub(super) asks: Vec<Ask>,
+    pub(super) asks: Vec<Question>,
     /// So many of them are of documents that are whole, and know whose they are.
     pub(super) ended: usize,
     /// Those that a gap will be left for next, in order.
@@ -150,7 +151,7 @@ impl Hand {
                 Applied::Text
             }),
             None => {
-                later.asks.push(ask());
+                later.asks.push(Question::Ask(ask()));
                 Applied::Later
             }
         }
@@ -182,9 +183,7 @@ impl Hand {
         let Some(later) = &mut self.later else { return };
         if let Some(subject) = &later.subject {
             for ask in later.asks.iter_mut().skip(later.ended) {
-                if let Ask::Issue(wanted) = ask {
-                    wanted.belongs_to(subject);
-                }
+                ask.belongs_to(subject);
             }
         }
         later.ended = later.asks.len();
@@ -198,21 +197,41 @@ impl Hand {
         }
     }
 
-    /// The answers to the first `count` questions: one round trip.
-    pub(super) async fn resolve(&mut self, leg: &BoundLeg, count: usize) -> Result<Vec<Answer>, Refusal> {
-        let (Some(stored), Some(later)) = (&leg.stored, &self.later) else { return Err(Refusal::VaultUnavailable) };
-        let asks = later.asks.get(..count).unwrap_or_default();
-        let answers = stored.resolve(asks, self.now).await.map_err(|cause| {
-            tracing::warn!(target: "tidegate", %cause, "the token store did not answer");
-            Refusal::VaultUnavailable
-        })?;
-        self.gone += answers.iter().filter(|answer| matches!(answer, Answer::Gone)).count() as u64;
-        Ok(answers)
+    /// The answers to the first `count` questions: one round trip, and before it one look at the keys where that is asked for.
+    pub(super) async fn resolve(&mut self, leg: &BoundLeg, count: usize) -> Result<Vec<Reply>, Refusal> {
+        let Some(mut later) = self.later.take() else { return Err(Refusal::VaultUnavailable) };
+        let asked = later.asks.get_mut(..count).unwrap_or_default();
+        let known = super::look::settle(asked, leg, self).await;
+        let asks: Vec<&Ask> = asked.iter().filter_map(Question::ask).collect();
+        let answers = match &leg.stored {
+            _ if asks.is_empty() => Ok(Vec::new()),
+            Some(stored) => stored.resolve(&asks, self.now).await.map_err(|cause| {
+                tracing::warn!(target: "tidegate", %cause, "the token store did not answer");
+                Refusal::VaultUnavailable
+            }),
+            None => Err(Refusal::VaultUnavailable),
+        };
+        let (mut answers, mut known) = (answers?.into_iter(), known.into_iter());
+        let replies = asked.iter().map(|question| match question {
+            Question::Ask(_) => answers.next().map(Reply::Answer),
+            Question::Look(_) => known.next().map(Reply::Known),
+        });
+        let replies: Option<Vec<Reply>> = replies.collect();
+        self.later = Some(later);
+        let replies = replies.ok_or(Refusal::VaultUnavailable)?;
+        self.gone += replies.iter().filter(|reply| matches!(reply, Reply::Answer(Answer::Gone))).count() as u64;
+        Ok(replies)
     }
 
     /// Everything is run again, and gets these answers.
-    pub(super) fn replay(&mut self, answers: Vec<Answer>) {
-        self.later = Some(Box::new(Later { replay: Some(answers.into()), ..Later::default() }));
+    pub(super) fn replay(&mut self, replies: Vec<Reply>) {
+        let answers = replies.into_iter().filter_map(Reply::answer).collect();
+        self.later = Some(Box::new(Later { replay: Some(answers), ..Later::default() }));
+    }
+
+    /// Whether this is run again: then everything that could be waited for was.
+    pub(super) fn is_replay(&self) -> bool {
+        self.later.as_ref().is_some_and(|later| later.replay.is_some())
     }
 
     /// Whether there are answers that nothing has asked for when it was run again.
@@ -247,6 +266,10 @@ pub(super) fn issue(issuer: &Issuer, input: Input<'_>, hand: &mut Hand, out: &mu
     let ask = |value: Value<'_>| Ask::Issue(Wanted::new(issuer, value));
     match input {
         Input::Text(text, _) if issuer.owns(text) => Applied::Pass,
+        Input::Text(text, _) if issuer.is_unknown(text) && hand.may_look() => {
+            let wanted = Wanted::new(issuer, Value::Text(text));
+            hand.look(Look::new(text, Who::Issuer(issuer.clone(), Box::new(wanted))))
+        }
         Input::Text(text, _) => hand.ask(|| ask(Value::Text(text)), Plain::Refuse, out),
         Input::Number(raw) => match text::canonical_number(raw.as_bytes()) {
             Some(number) => hand.ask(|| ask(Value::Number(&number)), Plain::Refuse, out),
@@ -261,11 +284,11 @@ pub(super) fn issue(issuer: &Issuer, input: Input<'_>, hand: &mut Hand, out: &mu
 pub(super) struct Filler<'a> {
     pub(super) leg: &'a BoundLeg,
     pub(super) hand: &'a mut Hand,
-    answers: Vec<Option<Answer>>,
+    answers: Vec<Option<Reply>>,
 }
 
 impl<'a> Filler<'a> {
-    pub(super) fn new(leg: &'a BoundLeg, hand: &'a mut Hand, answers: Vec<Answer>) -> Self {
+    pub(super) fn new(leg: &'a BoundLeg, hand: &'a mut Hand, answers: Vec<Reply>) -> Self {
         Self { leg, hand, answers: answers.into_iter().map(Some).collect() }
     }
 
@@ -304,7 +327,17 @@ impl<'a> Filler<'a> {
     }
 
     fn one(&mut self, gap: &Gap, plain: Plain, out: &mut Vec<u8>) -> Result<(), Refusal> {
-        let answer = self.answers.get_mut(gap.waiting.asks.start).and_then(Option::take);
+        let reply = self.answers.get_mut(gap.waiting.asks.start).and_then(Option::take);
+        let answer = match reply {
+            Some(Reply::Answer(answer) | Reply::Known(Known::Answer(answer))) => Some(answer),
+            Some(Reply::Known(Known::Stays)) => {
+                out.extend_from_slice(&gap.stood);
+                return Ok(());
+            }
+            // Of the store's answers the one that is treated so.
+            Some(Reply::Known(Known::Foreign)) => Some(Answer::Gone),
+            Some(Reply::Known(Known::Unfit)) | None => None,
+        };
         let fits = match answer {
             Some(Answer::Token(token)) => std::str::from_utf8(&token).is_ok_and(|token| dress(token, gap.dress, out)),
             Some(Answer::Text(text)) => dress(&text, gap.dress, out),
@@ -328,7 +361,7 @@ impl<'a> Filler<'a> {
         let leg = self.leg;
         let Some(Transformer::Inside(opening)) = leg.transformer(*asker) else { return Err(self.refusal(gap)) };
         let answers = self.answers.get_mut(asks.clone()).unwrap_or_default();
-        let answers: VecDeque<Answer> = answers.iter_mut().filter_map(Option::take).collect();
+        let answers = answers.iter_mut().filter_map(Option::take).filter_map(Reply::answer).collect();
         let value = text.as_deref().map_or_else(|| text::unescape(&gap.stood), std::borrow::Cow::Borrowed);
         let (patches, all) = self.hand.with_answers(answers, |hand| opening.cross_again(&value, *budget, hand));
         let made = patches.filter(|_| all).and_then(|patches| {

@@ -14,6 +14,7 @@ mod form;
 pub mod head;
 pub mod inside;
 mod later;
+mod look;
 mod parts;
 mod place;
 mod records;

@@ -3,6 +3,7 @@
 mod budgets;
 mod form;
 mod framed;
+mod looks;
 mod parts;
 mod stored;
 

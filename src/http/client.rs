@@ -5,8 +5,8 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use ::http::{HeaderMap, Method, Request, Uri, header};
 use bytes::Bytes;
@@ -59,8 +59,23 @@ pub struct Client {
     /// Without a slash at its end.
     base: String,
     pooled: Pooled<HttpsConnector<HttpConnector>, Full<Bytes>>,
-    /// Runs while a call does. `None` only while it is dropped.
+    /// `None` while a call has it, and when it is dropped.
     runtime: Mutex<Option<Runtime>>,
+    /// Told when a call gives it back.
+    free: Condvar,
+}
+
+/// The runtime, for one call.
+struct Turn<'a> {
+    client: &'a Client,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        *self.client.runtime() = self.runtime.take();
+        self.client.free.notify_one();
+    }
 }
 
 impl Client {
@@ -89,7 +104,7 @@ impl Client {
         let runtime = Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| format!("no runtime to call by: {}", error.kind()))?;
         let base = settings.url.to_string().trim_end_matches('/').to_owned();
-        Ok(Self { settings, base, pooled, runtime: Mutex::new(Some(runtime)) })
+        Ok(Self { settings, base, pooled, runtime: Mutex::new(Some(runtime)), free: Condvar::new() })
     }
 
     /// Where `path` is, for messages.
@@ -98,7 +113,19 @@ impl Client {
         format!("{}{path}", self.base)
     }
 
-    /// Sends a request and reads the whole answer, within `limit`. Of two at once the second waits for the first.
+    fn runtime(&self) -> MutexGuard<'_, Option<Runtime>> {
+        self.runtime.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The runtime once no other call has it; `None`: not by then.
+    fn turn(&self, until: Instant) -> Option<Turn<'_>> {
+        let left = until.saturating_duration_since(Instant::now());
+        let waited = self.free.wait_timeout_while(self.runtime(), left, |runtime| runtime.is_none());
+        let runtime = waited.unwrap_or_else(PoisonError::into_inner).0.take();
+        runtime.is_some().then_some(Turn { client: self, runtime })
+    }
+
+    /// Sends a request and reads the whole answer, within `limit`. Of two at once the second waits for the first, and that counts.
     ///
     /// # Errors
     /// See [`Failure`]. An answer of any status is an answer.
@@ -116,10 +143,12 @@ impl Client {
         *request.headers_mut() = headers;
         request.headers_mut().insert(header::CONTENT_TYPE, header::HeaderValue::from_static("application/json"));
         // A thread of its own, because whoever calls may be on one that serves others, where blocking is not allowed.
+        let until = Instant::now() + limit;
         let call = || {
-            let runtime = self.runtime.lock().unwrap_or_else(PoisonError::into_inner);
-            let runtime = runtime.as_ref().ok_or(Failure::Unreachable)?;
-            runtime.block_on(async { timeout(limit, self.exchange(request)).await.map_err(|_| Failure::Slow)? })
+            let turn = self.turn(until).ok_or(Failure::Slow)?;
+            let runtime = turn.runtime.as_ref().ok_or(Failure::Unreachable)?;
+            let left = until.saturating_duration_since(Instant::now());
+            runtime.block_on(async { timeout(left, self.exchange(request)).await.map_err(|_| Failure::Slow)? })
         };
         std::thread::scope(|scope| {
             match std::thread::Builder::new().name("client".to_owned()).spawn_scoped(scope, call) {
@@ -190,6 +219,33 @@ mod tests {
             }
         });
         address
+    }
+
+    #[test]
+    fn who_waits_for_another_call_is_told_within_its_own_time() {
+        let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+        let settings = Settings {
+            url: format!("http://{}", silent.local_addr().unwrap()).parse().unwrap(),
+            ca: None,
+            connect: Duration::from_secs(5),
+            answer_bytes: 100,
+        };
+        let client = Client::new(settings).unwrap();
+        let send = |limit| {
+            let limit = Duration::from_millis(limit);
+            let answer = client.send(Method::POST, "/", HeaderMap::new(), Zeroizing::default(), limit);
+            assert_eq!(answer.map(|answer| answer.status), Err(Failure::Slow));
+        };
+        std::thread::scope(|scope| {
+            let long = scope.spawn(|| send(2_000));
+            // It has the turn once it has connected.
+            let _held = silent.accept().unwrap();
+            let start = Instant::now();
+            send(50);
+            assert!(!long.is_finished(), "{:?}", start.elapsed());
+            // The silent one hangs up when the other has given up by itself.
+            long.join().unwrap();
+        });
     }
 
     #[test]

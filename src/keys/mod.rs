@@ -15,6 +15,7 @@
 pub mod fault;
 mod files;
 pub mod folder;
+pub mod looks;
 mod ring;
 mod root;
 pub mod source;
@@ -25,16 +26,17 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use data_encoding::HEXLOWER;
 use hkdf::Hkdf;
 use sha2::Sha256;
 
-use crate::clock::Clock;
 use crate::ids::DomainId;
 use crate::secret::Secret;
 
 use fault::Fault;
+use looks::{Living, Looks};
 use ring::Ring;
 
 /// Bytes of a root key and of a domain's secret: 256 random bits.
@@ -218,13 +220,13 @@ impl KeyRing {
     /// Over another source.
     #[must_use]
     pub fn over(source: Box<dyn KeySource>) -> Self {
-        Self::timed(source, Clock::system())
+        Self(Arc::new(Ring::new(source, Looks::default())))
     }
 
-    /// Over another source, with the clock by which readings are kept apart.
+    /// Over another source, with the beat at which tokens make it read.
     #[must_use]
-    pub fn timed(source: Box<dyn KeySource>, clock: Clock) -> Self {
-        Self(Arc::new(Ring::new(source, clock)))
+    pub fn beating(source: Box<dyn KeySource>, every: Duration) -> Self {
+        Self(Arc::new(Ring::new(source, Looks::every(every))))
     }
 
     /// The domain's current secret: the newest of [`Self::epochs`].
@@ -280,27 +282,34 @@ impl KeyRing {
     #[must_use]
     pub fn stamp(&self) -> String {
         let one = |secret: &Arc<DomainSecret>| format!("{} {}", secret.epoch, HEXLOWER.encode(&secret.print));
-        let line = |(domain, epochs): (&DomainId, &Epochs)| {
-            format!("{domain} {}", epochs.iter().map(one).collect::<Vec<_>>().join(","))
+        let line = |(domain, living): (&DomainId, &Arc<Living>)| {
+            format!("{domain} {}", living.epochs().iter().map(one).collect::<Vec<_>>().join(","))
         };
         let mut lines: Vec<String> = self.0.domains().iter().map(line).collect();
         lines.sort();
         lines.join("\n")
     }
 
-    /// The domain's epochs, if there are newer ones than `known`. Where memory has none the source is read again, but not
-    /// oftener than once a second for the whole ring and not waited for longer than a moment: for a token that another
-    /// process issued under an epoch of which this one was not told yet.
+    /// As [`Self::epochs`], as they are known at any time from now on: for whoever works on values.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn living(&self, id: &DomainId) -> Result<Arc<Living>, Error> {
+        self.epochs(id)?;
+        self.0.living(id).ok_or_else(|| Fault::Missing("domain secret").at(self.place()))
+    }
+
+    /// Waits until the source has been read again, by a reading that begins from now on, and not longer than a moment: for a
+    /// token that another process issued under an epoch of which this one was not told yet. Blocks no thread. Gives what
+    /// [`Self::may_look_again`] wants to know.
+    pub async fn look(&self) -> u64 {
+        looks::look(&self.0).await
+    }
+
+    /// Whether somebody who has waited for a look may do so again.
     #[must_use]
-    pub fn newer(&self, id: &DomainId, known: Epoch) -> Option<Epochs> {
-        let newer = || {
-            let epochs = self.0.held(id)?;
-            (epochs.first()?.epoch > known).then_some(epochs)
-        };
-        newer().or_else(|| {
-            self.0.may_look().then(|| ring::look(&self.0))?;
-            newer()
-        })
+    pub fn may_look_again(&self, looked: Option<u64>) -> bool {
+        self.0.looks.may_wait_again(looked)
     }
 
     /// Adds an epoch: what is issued from now on is issued under it. `anew`: also for a domain that was destroyed, and for

@@ -1,50 +1,33 @@
-//! What a key ring has in memory, and when it looks whether its source has more.
+//! What a key ring has in memory, and how it takes over what its source has.
+//!
+//! Whoever reads or writes the source holds one lock, and no other: what is in memory is looked at without waiting for them.
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use crate::clock::Clock;
 use crate::ids::DomainId;
 
 use super::fault::Fault;
+use super::looks::{Living, Looks};
 use super::{DomainSecret, Epoch, Epochs, Error, Key, KeySource, Life, State};
-
-/// Least time between two readings of the source that a token has caused: whoever sends tokens of unknown epochs makes us
-/// read no oftener than this, and a reading brings what is new of all domains.
-const LOOK_EVERY: Duration = Duration::from_secs(1);
-/// Longest time for which such a reading holds up the one who asked; it goes on without them.
-const LOOK_WAIT: Duration = Duration::from_millis(250);
 
 #[derive(Debug)]
 pub(super) struct Ring {
     pub(super) source: Box<dyn KeySource>,
-    /// Held for a look into it alone.
-    domains: Mutex<HashMap<DomainId, Epochs>>,
+    /// Held for a look into it alone, and not for values: whoever works on those has the [`Living`] of its domain.
+    domains: Mutex<HashMap<DomainId, Arc<Living>>>,
     /// Held while the source is read or written, which may take long.
     working: Mutex<()>,
-    /// Whether a token has caused a reading that goes on.
-    looking: AtomicBool,
-    clock: Clock,
-    /// When a token last caused a reading, by the clock's steady time.
-    looked: Mutex<Option<Duration>>,
+    pub(super) looks: Arc<Looks>,
 }
 
 impl Ring {
-    pub(super) fn new(source: Box<dyn KeySource>, clock: Clock) -> Self {
-        Self {
-            source,
-            domains: Mutex::default(),
-            working: Mutex::default(),
-            looking: AtomicBool::new(false),
-            clock,
-            looked: Mutex::default(),
-        }
+    pub(super) fn new(source: Box<dyn KeySource>, looks: Looks) -> Self {
+        Self { source, domains: Mutex::default(), working: Mutex::default(), looks: Arc::new(looks) }
     }
 
-    pub(super) fn domains(&self) -> MutexGuard<'_, HashMap<DomainId, Epochs>> {
+    pub(super) fn domains(&self) -> MutexGuard<'_, HashMap<DomainId, Arc<Living>>> {
         // A panic of another thread under this lock leaves at worst a secret that is not cached.
         self.domains.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -54,12 +37,21 @@ impl Ring {
         self.working.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn held(&self, id: &DomainId) -> Option<Epochs> {
+    pub(super) fn living(&self, id: &DomainId) -> Option<Arc<Living>> {
         self.domains().get(id).cloned()
     }
 
+    pub(super) fn held(&self, id: &DomainId) -> Option<Epochs> {
+        self.living(id).map(|living| living.epochs())
+    }
+
     pub(super) fn hold(&self, id: &DomainId, epochs: Epochs) {
-        self.domains().insert(id.clone(), epochs);
+        match self.domains().entry(id.clone()) {
+            std::collections::hash_map::Entry::Occupied(known) => known.get().set(epochs),
+            std::collections::hash_map::Entry::Vacant(new) => {
+                new.insert(Arc::new(Living::new(epochs, &self.looks)));
+            }
+        }
     }
 
     /// Ends what is in memory of a domain up to this epoch, for all who hold it.
@@ -114,6 +106,27 @@ impl Ring {
         survey.wrong
     }
 
+    /// Takes over what has ended and what is new, from names alone as far as nothing is: because a token asks for it.
+    pub(super) fn look(&self) -> Vec<Error> {
+        let _working = self.working();
+        let mut survey = match self.source.survey() {
+            Ok(survey) => survey,
+            Err(error) => return vec![error],
+        };
+        let known: Vec<(DomainId, Epochs)> =
+            self.domains().iter().map(|(id, living)| (id.clone(), living.epochs())).collect();
+        for (id, held) in known {
+            let Some(state) = survey.domains.remove(&id) else { continue };
+            if let Some(through) = state.destroyed {
+                self.end(&id, through);
+            }
+            if !state.living.iter().all(|epoch| held.iter().any(|secret| secret.epoch == *epoch)) {
+                self.renew(&id, &state, &mut survey.wrong);
+            }
+        }
+        survey.wrong
+    }
+
     /// Takes over what the source has of a domain; where something is wrong with a secret the one in memory stays.
     fn renew(&self, id: &DomainId, state: &State, wrong: &mut Vec<Error>) {
         let held = self.held(id).unwrap_or_default();
@@ -163,37 +176,5 @@ impl Ring {
         let fresh = self.secret(id, epoch, key)?;
         // Of one epoch, and so of one life.
         Ok(Some(Arc::new(DomainSecret { life: known.life.clone(), ..fresh })))
-    }
-
-    /// Whether a token may cause a reading now; if so, it is the one that does.
-    pub(super) fn may_look(&self) -> bool {
-        let (mut looked, now) = (self.looked.lock().unwrap_or_else(PoisonError::into_inner), self.clock.steady());
-        if looked.is_some_and(|looked| now.saturating_sub(looked) < LOOK_EVERY) {
-            return false;
-        }
-        *looked = Some(now);
-        true
-    }
-}
-
-/// Reads the source on a thread of its own, because the one who asks serves others beside, and waits a moment for it.
-pub(super) fn look(ring: &Arc<Ring>) {
-    if ring.looking.swap(true, Ordering::AcqRel) {
-        // A source that hangs is not asked by ever more threads.
-        return;
-    }
-    let (ring, unstarted) = (Arc::clone(ring), Arc::clone(ring));
-    let (done, waiting) = std::sync::mpsc::sync_channel(1);
-    let looking = move || {
-        for error in ring.refresh() {
-            tracing::warn!(cause = %error, "a token of an unknown epoch came, and the keys could not be read again");
-        }
-        ring.looking.store(false, Ordering::Release);
-        let _ = done.send(());
-    };
-    if std::thread::Builder::new().name("keys".to_owned()).spawn(looking).is_ok() {
-        let _ = waiting.recv_timeout(LOOK_WAIT);
-    } else {
-        unstarted.looking.store(false, Ordering::Release);
     }
 }

@@ -9,15 +9,17 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use crate::ids::DomainId;
-use crate::keys::{DomainSecret, Epoch, Epochs, KeyRing, Life};
+use crate::keys::looks::Living;
+use crate::keys::{DomainSecret, Epoch, Epochs, Life};
 
+use super::stored::spelling;
 use super::strays::Directory;
 use super::token::{self, KEY_ID_LEN, Opened, Sealed};
 use super::{key_id, sealed};
 
 /// Sealed tokens of all living epochs.
 pub(super) struct Family {
-    keys: Arc<KeyRing>,
+    living: Arc<Living>,
     domain: DomainId,
     category: String,
     /// The epochs that were known when the policy was loaded.
@@ -41,7 +43,7 @@ struct Member {
 
 impl Family {
     pub(super) fn new(
-        keys: &Arc<KeyRing>,
+        living: &Arc<Living>,
         domain: &DomainId,
         category: &str,
         epochs: &Epochs,
@@ -49,7 +51,7 @@ impl Family {
     ) -> Self {
         Self {
             known: Members::new(epochs, category, None),
-            keys: Arc::clone(keys),
+            living: Arc::clone(living),
             domain: domain.clone(),
             category: category.to_owned(),
             later: ArcSwap::default(),
@@ -110,18 +112,35 @@ impl Family {
         later.and_then(|members| members.pick(text).0.map(|sealed| sealed.open(text, out))).unwrap_or(opened)
     }
 
+    /// Whether it claims to be of an epoch that nobody here knows, so that it may be worth reading the keys again. It proves
+    /// nothing, and damage is no reason.
+    pub(super) fn is_unknown(&self, text: &str) -> bool {
+        if !token::looks_sealed(text) || self.known.pick(text).1 || !(token::is_whole(text) || spelling::is_whole(text))
+        {
+            return false;
+        }
+        let Some(name) = token::key_id_of(text) else { return false };
+        !self.stranger(text).is_some_and(|members| members.pick(text).1) && !self.living.has_missed(&name)
+    }
+
+    /// Remembers that the keys were read again and the epoch of this token was not there.
+    pub(super) fn give_up(&self, text: &str) {
+        if let Some(name) = token::key_id_of(text)
+            && !self.known.pick(text).1
+            && !self.stranger(text).is_some_and(|members| members.pick(text).1)
+        {
+            self.living.miss(&name);
+        }
+    }
+
     /// For a token that claims to be of no epoch that is known: those that came up since, if it claims to be of one of them.
     fn stranger(&self, text: &str) -> Option<Arc<Members>> {
         let later = self.later.load();
         if later.pick(text).1 {
             return Some(Arc::clone(&later));
         }
-        // Damage is no reason to read anything.
-        if !token::is_whole(text) {
-            return None;
-        }
         let newest = later.newest().or(self.known.newest())?;
-        let epochs = self.keys.newer(&self.domain, newest)?;
+        let epochs = self.living.newer(newest)?;
         let members = Arc::new(Members::new(&epochs, &self.category, self.known.newest()));
         self.later.store(Arc::clone(&members));
         members.pick(text).1.then_some(members)

@@ -51,6 +51,8 @@ pub struct Vault {
 #[derive(Clone)]
 pub struct Sealer {
     issue: Arc<Issue>,
+    /// What rules with a store have issued for the same values.
+    kept: Option<Finder>,
     normalize: Option<Normalize>,
 }
 
@@ -113,7 +115,8 @@ impl Vault {
         once: Option<Duration>,
     ) -> Result<Issuer, keys::Error> {
         let (newest, category) = (self.keys.domain(domain)?, name(category));
-        Ok(Issuer::new(&newest, Finder::new(&self.keys, domain, category)?, category, (spelling, once)))
+        let family = self.families.family(&self.keys, domain, category)?;
+        Ok(Issuer::new(&newest, (Finder::new(&self.keys, domain, category)?, family), category, (spelling, once)))
     }
 
     /// For `reveal`, of stored tokens; `None` where nothing is stored.
@@ -138,7 +141,11 @@ impl Vault {
             (Shape::Uuid, None) => Issue::Stored,
             (_, None) => Issue::Opaque(family()?),
         };
-        Ok(Sealer { issue: Arc::new(issue), normalize: None })
+        let kept = match &issue {
+            Issue::Opaque(_) | Issue::Mail(_) => Some(Finder::new(&self.keys, domain, category)?),
+            Issue::Shaped(_) | Issue::Stored => None,
+        };
+        Ok(Sealer { issue: Arc::new(issue), kept, normalize: None })
     }
 
     /// For `reveal`. Opens tokens of every living epoch and of the authenticated shapes, which say themselves what they
@@ -182,7 +189,7 @@ impl Vault {
 
     /// The keys that it is over.
     #[must_use]
-    pub fn keys(&self) -> &KeyRing {
+    pub fn keys(&self) -> &Arc<KeyRing> {
         &self.keys
     }
 }
@@ -194,14 +201,42 @@ impl Sealer {
         Self { normalize, ..self }
     }
 
+    fn family(&self) -> Option<&Family> {
+        match &*self.issue {
+            Issue::Opaque(family) | Issue::Mail(family) => Some(family),
+            Issue::Shaped(_) | Issue::Stored => None,
+        }
+    }
+
+    /// Whether this text is a token of this domain and category already, sealed or stored.
+    #[must_use]
+    pub fn owns(&self, text: &str) -> bool {
+        self.family().is_some_and(|family| family.owns(text))
+            || self.kept.as_ref().is_some_and(|kept| kept.genuine(text).is_some())
+    }
+
+    /// Whether this text names a key that nobody here knows, so that [`Self::owns`] may say another thing when the keys have been
+    /// read again. It proves nothing.
+    #[must_use]
+    pub fn is_unknown(&self, text: &str) -> bool {
+        self.family().is_some_and(|family| family.is_unknown(text))
+    }
+
+    /// Says that the keys were read again for this text.
+    pub fn have_looked(&self, text: &str) {
+        if let Some(family) = self.family() {
+            family.give_up(text);
+        }
+    }
+
     /// Appends the token's text (no quotes; only characters that need no escape in JSON, a header, a path or a query, save the blanks
     /// that stood in a card number, an IBAN or a time) to `out`.
     ///
     /// The same value gives the same token. Digits are taken as they are spelled (leading zeros and all); of a number those of
     /// its whole value.
     pub fn issue(&self, value: Value<'_>, out: &mut Vec<u8>) -> Issued {
-        if let (Issue::Opaque(family) | Issue::Mail(family), Value::Text(text)) = (&*self.issue, value)
-            && family.owns(text)
+        if let Value::Text(text) = value
+            && self.owns(text)
         {
             return Issued::Already;
         }
@@ -247,6 +282,18 @@ impl<'a> Normal<'a> {
 impl Opener {
     fn family(&self) -> &Arc<Family> {
         &self.0.0
+    }
+
+    /// Whether this text names a key that nobody here knows, so that it may be turned back when the keys have been read again. It
+    /// proves nothing.
+    #[must_use]
+    pub fn is_unknown(&self, text: &str) -> bool {
+        self.family().is_unknown(text)
+    }
+
+    /// Says that the keys were read again for this text.
+    pub fn have_looked(&self, text: &str) {
+        self.family().give_up(text);
     }
 
     /// Appends the plain text of the value (unescaped; a number as a JSON number) to `out`; nothing where there is none.

@@ -70,7 +70,7 @@ impl Directory {
         domain: &DomainId,
         category: &str,
     ) -> Result<Arc<Family>, keys::Error> {
-        let epochs = keys.epochs(domain)?;
+        let (epochs, living) = (keys.epochs(domain)?, keys.living(domain)?);
         let mut families = self.lock();
         let ids: Vec<_> = epochs.iter().map(|secret| super::key_id(secret)).collect();
         let same = |family: &Arc<Family>| family.is_of(domain, category, &ids);
@@ -78,7 +78,7 @@ impl Directory {
         if let Some(family) = known {
             return Ok(family);
         }
-        let family = Arc::new(Family::new(keys, domain, category, &epochs, self));
+        let family = Arc::new(Family::new(&living, domain, category, &epochs, self));
         for id in ids {
             let here = families.entry(id).or_default();
             here.retain(|family| family.strong_count() > 0);

@@ -99,6 +99,26 @@ async fn two_programs_with_one_folder_turn_each_others_tokens_back_whoever_was_t
     assert_eq!(tokens(&other).await, new);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_tokens_of_an_epoch_are_all_turned_back_however_many_come_at_once() {
+    let upstream = Upstream::json(ORDER).start().await;
+    let first = courier(&upstream).await;
+    let folder = first.ground().settings_file().with_file_name("keys");
+    let builder = Tidegate::with(Policy::of("parcelo", COURIER)).set(&format!("keys.folder={}", folder.display()));
+    let second = builder.upstream("orders", &upstream).may_see("parcelo", &["status"]).start().await;
+    ring(&first).rotate(&parcelo(), false).unwrap();
+    first.reload().await.unwrap();
+    let fresh = tokens(&first.partner("parcelo")).await;
+    let send =
+        |partner: Partner, fresh: (String, String)| tokio::spawn(async move { send_back(&partner, &fresh).await });
+    for _ in 0..8 {
+        let eight: Vec<_> = (0..8).map(|_| send(second.partner("parcelo"), fresh.clone())).collect();
+        for sent in eight {
+            assert_eq!(sent.await.unwrap(), 200);
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_is_destroyed_is_dead_text_and_its_partner_gets_nothing_until_a_new_beginning() {
     let upstream = Upstream::json(ORDER).start().await;

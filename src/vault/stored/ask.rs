@@ -3,6 +3,7 @@
 //! Equal values are asked once. An answer that does not come in time, or is not what was sealed for its token, is no answer: the
 //! exchange is refused. Start at [`Stored::resolve`].
 
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
@@ -124,7 +125,7 @@ impl Stored {
     ///
     /// # Errors
     /// See [`Unanswered`]; then none of them may be used.
-    pub async fn resolve(&self, asks: &[Ask], now: Time) -> Result<Vec<Answer>, Unanswered> {
+    pub async fn resolve<A: Borrow<Ask>>(&self, asks: &[A], now: Time) -> Result<Vec<Answer>, Unanswered> {
         let both = async { futures_util::future::try_join(self.put(asks, now), self.find(asks)).await };
         let (issued, found) =
             tokio::time::timeout(self.limit, both).await.map_err(|_| Unanswered::Slow(self.limit))??;
@@ -139,12 +140,12 @@ impl Stored {
                 None => Ok(Answer::Gone),
             },
         };
-        asks.iter().map(answer).collect()
+        asks.iter().map(Borrow::borrow).map(answer).collect()
     }
 
     /// For each value that wants a token, in order, the one that it has.
-    async fn put(&self, asks: &[Ask], now: Time) -> Result<Vec<TokenId>, Unanswered> {
-        let wanted = asks.iter().filter_map(|ask| match ask {
+    async fn put<A: Borrow<Ask>>(&self, asks: &[A], now: Time) -> Result<Vec<TokenId>, Unanswered> {
+        let wanted = asks.iter().filter_map(|ask| match ask.borrow() {
             Ask::Issue(wanted) => Some(wanted),
             Ask::Find(_) => None,
         });
@@ -163,10 +164,10 @@ impl Stored {
         Ok(batch.places.iter().filter_map(|place| tokens.get(*place)).copied().collect())
     }
 
-    async fn find(&self, asks: &[Ask]) -> Result<HashMap<TokenId, Option<Entry>>, Unanswered> {
+    async fn find<A: Borrow<Ask>>(&self, asks: &[A]) -> Result<HashMap<TokenId, Option<Entry>>, Unanswered> {
         let mut found: HashMap<TokenId, Option<Entry>> = HashMap::new();
         for ask in asks {
-            if let Ask::Find(genuine) = ask {
+            if let Ask::Find(genuine) = ask.borrow() {
                 found.insert(genuine.token, None);
             }
         }

@@ -25,16 +25,17 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::ids::DomainId;
+use crate::keys::looks::Living;
 use crate::keys::{self, DomainSecret, Epoch, KeyRing, Life};
 use crate::secret::Secret;
 
+use super::epochs::Family;
 use super::key_id;
 use super::seal::block::BLOCK_LEN;
 use super::seal::pseudonym::{self, KeyedHash};
 use super::seal::siv::{self, Siv, TAG_LEN};
 use super::store::{DomainTag, Spelling, SubjectDigest, TokenId, ValueDigest};
 use super::token::{KEY_ID_LEN, Value};
-use spelling::Claim;
 
 /// Random bytes of a token; what follows is the proof.
 const RANDOM_LEN: usize = 12;
@@ -47,6 +48,8 @@ struct Issue {
     /// Of the newest epoch that was known when the policy was loaded.
     keys: Keys,
     finder: Finder,
+    /// What rules without a store have issued for the same values.
+    sealed: Arc<Family>,
     spelling: Spelling,
     /// Each is issued for itself and ends after so long.
     once: Option<Duration>,
@@ -57,8 +60,7 @@ struct Issue {
 pub struct Finder(Arc<Epochs>);
 
 struct Epochs {
-    ring: Arc<KeyRing>,
-    domain: DomainId,
+    living: Arc<Living>,
     category: String,
     /// Those that were known when the policy was loaded, the newest first.
     known: Vec<Arc<Keys>>,
@@ -172,17 +174,29 @@ pub(super) struct Plain {
 impl Issuer {
     pub(super) fn new(
         newest: &DomainSecret,
-        finder: Finder,
+        (finder, sealed): (Finder, Arc<Family>),
         category: &str,
         (spelling, once): (Spelling, Option<Duration>),
     ) -> Self {
-        Self(Arc::new(Issue { keys: Keys::new(newest, category), finder, spelling, once }))
+        Self(Arc::new(Issue { keys: Keys::new(newest, category), finder, sealed, spelling, once }))
     }
 
-    /// Whether this text is a stored token of this domain and category already.
+    /// Whether this text is a token of this domain and category already, stored or sealed.
     #[must_use]
     pub fn owns(&self, text: &str) -> bool {
-        self.0.finder.genuine(text).is_some()
+        self.0.finder.genuine(text).is_some() || self.0.sealed.owns(text)
+    }
+
+    /// Whether this text names a key that nobody here knows, so that [`Self::owns`] may say another thing when the keys have been
+    /// read again. It proves nothing.
+    #[must_use]
+    pub fn is_unknown(&self, text: &str) -> bool {
+        self.0.sealed.is_unknown(text)
+    }
+
+    /// Says that the keys were read again for this text.
+    pub fn have_looked(&self, text: &str) {
+        self.0.sealed.give_up(text);
     }
 
     /// By which a value is found; `None` for a token that is issued anew each time.
@@ -201,8 +215,8 @@ impl Issuer {
 impl Finder {
     pub(super) fn new(ring: &Arc<KeyRing>, domain: &DomainId, category: &str) -> Result<Self, keys::Error> {
         let known = ring.epochs(domain)?.iter().map(|secret| Arc::new(Keys::new(secret, category))).collect();
-        let (domain, category) = (domain.clone(), category.to_owned());
-        Ok(Self(Arc::new(Epochs { ring: Arc::clone(ring), domain, category, known, later: ArcSwap::default() })))
+        let (living, category) = (ring.living(domain)?, category.to_owned());
+        Ok(Self(Arc::new(Epochs { living, category, known, later: ArcSwap::default() })))
     }
 
     /// Whether this text is a stored token of this domain and category.
@@ -211,18 +225,15 @@ impl Finder {
         let claim = spelling::read(text)?;
         let of = |keys: &&Arc<Keys>| !keys.life.has_ended() && claim.is_of(&keys.key_id) && keys.issued(&claim.token);
         let known = self.0.known.iter().find(of).cloned();
-        let keys = known.or_else(|| self.stranger(&claim)?.iter().find(of).cloned())?;
+        let keys = known.or_else(|| self.stranger()?.iter().find(of).cloned())?;
         Some(Genuine { token: claim.token, keys })
     }
 
-    /// The epochs that came up since the policy was loaded, for a token that claims to be of none that is known.
-    fn stranger(&self, claim: &Claim) -> Option<Arc<Vec<Arc<Keys>>>> {
-        let Epochs { ring, domain, category, known, later } = &*self.0;
-        let seen = later.load_full();
-        // A UUID names no key: it is no reason to read anything.
-        if claim.names_key() && !known.iter().chain(seen.iter()).any(|keys| claim.is_of(&keys.key_id)) {
-            let newest = Epoch(seen.first().or(known.first())?.epoch);
-            let secrets = ring.newer(domain, newest)?;
+    /// The epochs that came up since the policy was loaded.
+    fn stranger(&self) -> Option<Arc<Vec<Arc<Keys>>>> {
+        let Epochs { living, category, known, later } = &*self.0;
+        let newest = Epoch(later.load().first().or(known.first())?.epoch);
+        if let Some(secrets) = living.newer(newest) {
             let after = known.first().map(|keys| keys.epoch);
             let fresh = secrets.iter().filter(|secret| Some(secret.epoch().0) > after);
             later.store(Arc::new(fresh.map(|secret| Arc::new(Keys::new(secret, category))).collect()));

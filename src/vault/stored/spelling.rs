@@ -32,11 +32,6 @@ pub(super) struct Claim {
 }
 
 impl Claim {
-    /// Whether it says under which key it was issued.
-    pub(super) fn names_key(&self) -> bool {
-        self.key_id.is_some()
-    }
-
     /// Whether it may have been issued under this key.
     pub(super) fn is_of(&self, key_id: &[u8; KEY_ID_LEN]) -> bool {
         self.key_id.is_none_or(|claimed| claimed == *key_id)
@@ -77,6 +72,11 @@ pub(super) fn write(token: &TokenId, key_id: [u8; KEY_ID_LEN], spelling: Spellin
         out.push(b'@');
         out.extend_from_slice(MAIL_DOMAIN.as_bytes());
     }
+}
+
+/// Whether a text is spelt as a stored token that names a key, and its check is right; that anybody can bring about.
+pub(crate) fn is_whole(text: &str) -> bool {
+    read(text).is_some_and(|claim| claim.key_id.is_some())
 }
 
 /// What a text claims to be, in any case (mail systems and caches change it); `None` if it is not spelt as a stored token.

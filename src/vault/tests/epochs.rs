@@ -1,9 +1,6 @@
 //! Tokens of old, new, unknown and ended epochs.
 
-use std::time::Duration;
-
 use super::*;
-use crate::clock::{Clock, Time};
 use crate::vault::seal::siv::OPENED;
 
 /// Processes that share a source: each has a ring of its own.
@@ -29,20 +26,13 @@ impl KeySource for Shared {
 }
 
 impl Shared {
-    fn process(&self, clock: &Clock) -> House {
-        House { vault: Vault::new(Arc::new(KeyRing::timed(Box::new(self.clone()), clock.clone()))) }
+    fn process(&self) -> House {
+        let every = std::time::Duration::from_millis(50);
+        House { vault: Vault::new(Arc::new(KeyRing::beating(Box::new(self.clone()), every))) }
     }
     fn read(&self) -> usize {
         self.0.listed.load(Ordering::SeqCst)
     }
-}
-
-fn clock() -> Clock {
-    Clock::manual(Time(1_000_000))
-}
-
-fn turn(clock: &Clock, by: Duration) {
-    clock.set(Time(clock.now().0 + u64::try_from(by.as_millis()).unwrap()));
 }
 
 impl House {
@@ -53,7 +43,7 @@ impl House {
 
 #[test]
 fn after_a_rotation_new_tokens_are_new_and_old_ones_come_back() {
-    let house = Shared::default().process(&clock());
+    let house = Shared::default().process();
     let mut tokens = Vec::new();
     for shape in [Shape::Opaque, Shape::Email] {
         tokens.push(token(&house.sealer("parcelo", "mail", shape), "anna@example.org"));
@@ -76,7 +66,7 @@ fn after_a_rotation_new_tokens_are_new_and_old_ones_come_back() {
 
 #[test]
 fn a_token_of_any_epoch_is_a_token_already() {
-    let house = Shared::default().process(&clock());
+    let house = Shared::default().process();
     let first = token(&house.sealer("parcelo", "mail", Shape::Opaque), "anna@example.org");
     let before = house.sealer("parcelo", "mail", Shape::Opaque);
     house.rotate("parcelo");
@@ -89,56 +79,64 @@ fn a_token_of_any_epoch_is_a_token_already() {
     assert_eq!(issue(&before, Value::Text(&second)).0, Issued::Already, "also for who was bound before the rotation");
 }
 
-#[test]
-fn a_process_that_was_not_told_opens_a_token_of_a_new_epoch() {
-    let (shared, clock) = (Shared::default(), clock());
-    let (first, second) = (shared.process(&clock), shared.process(&clock));
+#[tokio::test]
+async fn a_process_that_was_not_told_opens_a_token_of_a_new_epoch_once_it_has_looked() {
+    let shared = Shared::default();
+    let (first, second) = (shared.process(), shared.process());
     let opener = first.opener("parcelo", "name");
     second.sealer("parcelo", "name", Shape::Opaque);
-    second.rotate("parcelo");
-    let one = token(&second.sealer("parcelo", "name", Shape::Opaque), "Anna");
-    assert_eq!(open(&opener, &one), (Opened::Text, "Anna".to_owned()));
-    let read = shared.read();
-    assert_eq!(open(&opener, &one).0, Opened::Text);
-    assert_eq!(open(&first.opener("parcelo", "name"), &one).0, Opened::Text);
-    assert_eq!(shared.read(), read, "read once, for all");
-    turn(&clock, Duration::from_secs(1));
-    second.rotate("parcelo");
-    let another = token(&second.sealer("parcelo", "name", Shape::Opaque), "Anna");
-    for token in [&another, &one] {
-        assert_eq!(open(&opener, token), (Opened::Text, "Anna".to_owned()));
+    for shape in [Shape::Opaque, Shape::Email, Shape::Opaque] {
+        second.rotate("parcelo");
+        let fresh = token(&second.sealer("parcelo", "name", shape), "Anna");
+        assert_eq!((open(&opener, &fresh), opener.is_unknown(&fresh)), (nothing(Opened::Foreign), true));
+        assert!(first.sealer("parcelo", "name", Shape::Opaque).is_unknown(&fresh));
+        first.vault.keys().look().await;
+        let read = shared.read();
+        for opener in [&opener, &first.opener("parcelo", "name")] {
+            assert_eq!((open(opener, &fresh), opener.is_unknown(&fresh)), ((Opened::Text, "Anna".to_owned()), false));
+        }
+        assert_eq!(shared.read(), read, "read once, for all");
     }
 }
 
-#[test]
-fn tokens_of_strangers_make_the_source_read_no_oftener_than_once_a_second() {
-    let (shared, clock) = (Shared::default(), clock());
-    let (house, elsewhere) = (shared.process(&clock), self::house());
-    let opener = house.opener("parcelo", "name");
-    let foreign = |number: usize| token(&elsewhere.sealer(&format!("d{number}"), "name", Shape::Opaque), "Anna");
-    let tokens: Vec<String> = (0..50).map(foreign).collect();
+#[tokio::test]
+async fn all_who_look_at_once_wait_for_one_reading_that_began_after_they_asked() {
+    let shared = Shared::default();
+    let house = shared.process();
+    house.opener("parcelo", "name");
     let before = shared.read();
-    for token in &tokens {
-        assert_eq!(open(&opener, token), nothing(Opened::Foreign));
-    }
-    assert_eq!(shared.read(), before + 1);
-    turn(&clock, Duration::from_millis(999));
-    open(&opener, &tokens[0]);
-    assert_eq!(shared.read(), before + 1);
-    turn(&clock, Duration::from_millis(1));
-    // What is damaged, or claims to be of a known epoch, is no reason at all.
+    futures_util::future::join_all((0..100).map(|_| house.vault.keys().look())).await;
+    let read = shared.read() - before;
+    assert!((1..=2).contains(&read), "{read}");
+    house.vault.keys().look().await;
+    assert_eq!(shared.read(), before + read + 1, "who asks later is not told what was read before");
+}
+
+#[tokio::test]
+async fn what_a_look_has_not_found_is_no_reason_for_another_one() {
+    let (house, elsewhere) = (Shared::default().process(), self::house());
+    let (opener, other) = (house.opener("parcelo", "name"), house.opener("adnet", "name"));
+    let foreign = token(&elsewhere.sealer("parcelo", "name", Shape::Opaque), "Anna");
     let own = token(&house.sealer("parcelo", "name", Shape::Opaque), "Anna");
-    let read = shared.read();
-    for wrong in [&own[..own.len() - 8], &tokens[0][..40], "tk1_", "tk1_aaaaaaaaaaaa"] {
-        assert_eq!(open(&opener, wrong), nothing(Opened::Foreign));
+    // What is damaged, or claims to be of a known epoch, is no reason at all.
+    for wrong in [&own[..own.len() - 8], &own, &foreign[..40], "tk1_", "tk1_aaaaaaaaaaaa", "Anna"] {
+        assert!(!opener.is_unknown(wrong), "{wrong}");
     }
-    assert_eq!(open(&house.opener("parcelo", "other"), &own), nothing(Opened::Foreign));
-    assert_eq!(shared.read(), read, "{read}");
+    assert!(opener.is_unknown(&foreign) && other.is_unknown(&foreign));
+    opener.have_looked(&foreign);
+    assert!(!opener.is_unknown(&foreign) && other.is_unknown(&foreign), "of this partner alone");
+    opener.have_looked(&own);
+    assert_eq!(open(&opener, &own).0, Opened::Text);
+    // Whoever sends ever new names does not fill the memory with them.
+    for name in 0..5_000_u32 {
+        let id = token::key_id(name.to_be_bytes());
+        opener.have_looked(&format!("tk1_{}{}", std::str::from_utf8(&id).unwrap(), &own[9..]));
+    }
 }
 
 #[test]
 fn an_ended_epoch_is_foreign_after_the_keys_were_read_again() {
-    let house = Shared::default().process(&clock());
+    let house = Shared::default().process();
     let old = token(&house.sealer("parcelo", "name", Shape::Opaque), "Anna");
     house.rotate("parcelo");
     let new = token(&house.sealer("parcelo", "name", Shape::Opaque), "Anna");
@@ -150,7 +148,7 @@ fn an_ended_epoch_is_foreign_after_the_keys_were_read_again() {
 
 #[test]
 fn digits_stay_with_the_oldest_epoch_that_lives_and_pseudonyms_go_with_the_newest() {
-    let house = Shared::default().process(&clock());
+    let house = Shared::default().process();
     let digits = |house: &House| {
         let opener = house.vault.opener(&domain("parcelo"), &category("account"), Some(Shape::Digits)).unwrap();
         (token(&house.sealer("parcelo", "account", Shape::Digits), "12345678"), opener)
@@ -175,8 +173,7 @@ fn digits_stay_with_the_oldest_epoch_that_lives_and_pseudonyms_go_with_the_newes
 
 #[test]
 fn whatever_is_wrong_with_a_token_the_cipher_runs_once_and_the_answer_is_one() {
-    let (shared, clock) = (Shared::default(), clock());
-    let (house, elsewhere) = (shared.process(&clock), self::house());
+    let (house, elsewhere) = (Shared::default().process(), self::house());
     let of =
         |house: &House, domain: &str, category: &str| token(&house.sealer(domain, category, Shape::Opaque), "Anna");
     let old = of(&house, "parcelo", "name");
@@ -219,7 +216,7 @@ fn whatever_is_wrong_with_a_token_the_cipher_runs_once_and_the_answer_is_one() {
 
 #[test]
 fn what_was_bound_before_a_destruction_does_nothing_after_it() {
-    let house = Shared::default().process(&clock());
+    let house = Shared::default().process();
     let of = |shape| house.sealer("parcelo", "account", shape);
     let (parcelo, account) = (domain("parcelo"), category("account"));
     let hashes = house.vault.pseudonymizer(&parcelo, Some(&account)).unwrap();
@@ -239,7 +236,7 @@ fn what_was_bound_before_a_destruction_does_nothing_after_it() {
 
 #[test]
 fn an_old_epoch_ends_for_those_who_were_bound_before() {
-    let house = Shared::default().process(&clock());
+    let house = Shared::default().process();
     let old = token(&house.sealer("parcelo", "name", Shape::Opaque), "Anna");
     house.rotate("parcelo");
     let (sealer, opener) = (house.sealer("parcelo", "name", Shape::Opaque), house.opener("parcelo", "name"));
