@@ -64,8 +64,8 @@ struct Scope {
 
 /// What the operator has to know of what was forgotten: not for the partner.
 const REMAINS: &str = "\
-what was forgotten is not found any more. Its sealed bytes may stay in the store's files until the store merges them, and stay in
-backups; what ends them for certain is the end of their keys: `tidegate keys rotate`, then `tidegate keys destroy --through`";
+what was forgotten is not found any more, and in an embedded store its keys are overwritten. It stays in copies of the store that
+were made before: replace the copy of `value-keys` now, and delete older ones";
 
 /// Runs `tidegate subject`.
 pub fn subject(args: SubjectArgs, out: &mut dyn Write, err: &mut dyn Write) -> Exit {

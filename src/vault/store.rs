@@ -127,8 +127,9 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
 
     /// Forgets at most `most` entries, durably: none of them is found again, by any process. Gives their tokens; fewer than
     /// `most` is the end. Whoever wants all asks again and again. A forgotten value that is put again gets its new entry. The
-    /// sealed bytes need not be overwritten by then: a store may keep them, out of reach, until it sorts its files, and only the
-    /// end of the epoch's secret makes them unreadable for certain.
+    /// sealed bytes need not be overwritten by then: a store may keep them, out of reach, until it sorts its files. One that does
+    /// makes them unreadable by other means if it can ([`embedded`]: a random key for each, which is overwritten), and says in the
+    /// documentation what is left.
     fn forget<'a>(&'a self, what: &'a Forget, most: usize) -> Answer<'a, Vec<Forgotten>>;
 
     /// The entries after `after`, by token, at most `count`; an empty answer is the end. Entries that are put or forgotten

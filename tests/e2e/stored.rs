@@ -197,7 +197,7 @@ async fn a_person_is_erased_and_each_partner_told_in_its_own_tokens() {
     let nobody = async || command(ground, &["subject", "erase"], "nobody\n") == "nothing was stored of that\n";
     assert!(until(nobody).await);
     let notice = command(ground, &["subject", "erase"], &person);
-    assert!(notice.contains("may stay in the store's files"), "{notice}");
+    assert!(notice.contains("replace the copy of `value-keys` now"), "{notice}");
     // The order, the person, the address and the flow of the answer that names its subject.
     assert!(notice.starts_with("to parcelo: 4 tokens stand for nothing any more"), "{notice}");
     for token in [&seen["id"], &seen["customer"]["id"], &seen["customer"]["email"]] {

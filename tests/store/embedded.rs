@@ -97,8 +97,8 @@ async fn a_store_whose_files_cannot_be_written_refuses_until_they_can_and_loses_
     found(&store, &told).await;
 }
 
-/// Writes this into a table of a store that was closed.
-fn change(settings: &Settings, table: &str, key: impl Into<fjall::Slice>, value: &str) {
+/// Opens the tables of a store that was closed.
+pub(crate) fn rewrite(settings: &Settings, write: impl FnOnce(&dyn Fn(&str) -> fjall::Keyspace)) {
     let database = loop {
         // The thread of the store that was dropped may still be closing it.
         match fjall::Database::builder(settings.folder.join("tables")).open() {
@@ -106,9 +106,13 @@ fn change(settings: &Settings, table: &str, key: impl Into<fjall::Slice>, value:
             other => break other.unwrap(),
         }
     };
-    let table = database.keyspace(table, fjall::KeyspaceCreateOptions::default).unwrap();
-    table.insert(key, value).unwrap();
+    write(&|table| database.keyspace(table, fjall::KeyspaceCreateOptions::default).unwrap());
     database.persist(fjall::PersistMode::SyncAll).unwrap();
+}
+
+/// Writes this into a table of a store that was closed.
+fn change(settings: &Settings, table: &str, key: impl Into<fjall::Slice>, value: &str) {
+    rewrite(settings, |open| open(table).insert(key, value).unwrap());
 }
 
 #[tokio::test]
@@ -132,9 +136,9 @@ async fn a_form_of_a_newer_program_is_refused() {
     let settings = settings(folder.path());
     drop(Embedded::open(&settings).unwrap());
     let form = |form: &str| change(&settings, "about", "form", form);
-    form("2");
+    form("3");
     let error = Embedded::open(&settings).unwrap_err();
     assert!(error.to_string().ends_with("a newer one made it; run that one"), "{error}");
-    form("1");
+    form("2");
     Embedded::open(&settings).unwrap();
 }

@@ -20,5 +20,6 @@
 mod conformance;
 mod embedded;
 mod entries;
+mod erasure;
 mod kill;
 mod memory;

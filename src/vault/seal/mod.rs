@@ -7,6 +7,7 @@ pub mod alnum;
 pub mod block;
 pub mod digits;
 pub mod ff1;
+pub mod gcm;
 pub mod iban;
 pub mod jwe;
 pub mod pseudonym;

@@ -6,8 +6,10 @@ use std::collections::HashMap;
 
 use super::super::{Entry, SubjectDigest, TokenId, ValueDigest};
 use super::Failure;
+use super::batch::Batch;
 use super::cache::Cache;
-use super::tables::{INLINE_SUBJECTS, Tables};
+use super::slots::Slot;
+use super::tables::{INLINE_SUBJECTS, Kept, Tables};
 
 /// What one batch will hold.
 pub(super) struct Group<'t> {
@@ -23,6 +25,8 @@ struct Pending {
     /// With the subjects that are kept in it.
     entry: Entry,
     spilt: bool,
+    /// Of one that is kept already; its value is sealed as it is kept, then.
+    slot: Option<Slot>,
     new: bool,
     /// Its row has to be written.
     rewrite: bool,
@@ -71,7 +75,7 @@ impl<'t> Group<'t> {
         }
         let subjects = std::mem::take(&mut entry.subjects);
         self.digests.insert(entry.digest, token);
-        let pending = Pending { entry, spilt: false, new: true, rewrite: true, added: Vec::new() };
+        let pending = Pending { entry, spilt: false, slot: None, new: true, rewrite: true, added: Vec::new() };
         self.pending.insert(token, pending);
         self.add_subjects(token, &subjects)?;
         Ok(token)
@@ -84,8 +88,9 @@ impl<'t> Group<'t> {
             return Ok(());
         }
         if !self.pending.contains_key(&token) {
-            let row = self.tables.row(&token)?.ok_or(Failure::Damaged)?;
-            let known = Pending { entry: row.entry, spilt: row.spilt, new: false, rewrite: false, added: Vec::new() };
+            let Kept { row, slot } = self.tables.row(&token)?.ok_or(Failure::Damaged)?;
+            let (entry, spilt) = (row.entry, row.spilt);
+            let known = Pending { entry, spilt, slot, new: false, rewrite: false, added: Vec::new() };
             self.pending.insert(token, known);
         }
         self.add_subjects(token, &entry.subjects)?;
@@ -120,19 +125,11 @@ impl<'t> Group<'t> {
         if self.is_empty() {
             return Ok(());
         }
+        self.tables.look_for_free()?;
         let mut batch = self.tables.batch();
-        if self.prove {
-            batch.prove();
-        }
-        for (token, pending) in &self.pending {
-            if pending.new {
-                batch.add(&pending.entry, pending.spilt);
-            } else if pending.rewrite {
-                batch.write(&pending.entry, pending.spilt);
-            }
-            for (subject, member) in &pending.added {
-                batch.add_subject(token, subject, *member);
-            }
+        if let Err(failure) = self.fill(&mut batch) {
+            batch.drop_taken();
+            return Err(failure);
         }
         let committed = batch.commit();
         let changed = self.pending.values().filter(|pending| !pending.new).map(|pending| &pending.entry);
@@ -144,6 +141,23 @@ impl<'t> Group<'t> {
             // One with so many subjects is not cached: it would weigh more than it is worth.
             if !spilt {
                 self.cache.keep_new(entry);
+            }
+        }
+        Ok(())
+    }
+
+    fn fill(&self, batch: &mut Batch<'_>) -> Result<(), Failure> {
+        if self.prove {
+            batch.prove();
+        }
+        for (token, pending) in &self.pending {
+            if pending.new {
+                batch.add(&pending.entry, pending.spilt)?;
+            } else if pending.rewrite {
+                batch.write(&pending.entry, pending.slot, pending.spilt)?;
+            }
+            for (subject, member) in &pending.added {
+                batch.add_subject(token, subject, *member);
             }
         }
         Ok(())

@@ -5,10 +5,12 @@
 //! cannot be written any more, the store closes, and opens again when they can; until then its answers are errors. Not here: time limits
 //! ([`super::guard`]) and how the tables look (`tables`). Start at [`Embedded::open`].
 
+mod batch;
 mod cache;
 mod group;
 mod lock;
 mod seek;
+mod slots;
 mod tables;
 mod writer;
 
@@ -74,6 +76,14 @@ pub enum OpenError {
         /// What is wrong.
         source: Trouble,
     },
+    /// Its file of keys is not the one that belongs to its tables.
+    #[error("the store's keys `{path}`: {trouble}", path = path.display())]
+    Keys {
+        /// Of the keys.
+        path: PathBuf,
+        /// What is wrong.
+        trouble: KeysTrouble,
+    },
     /// The program is ending.
     #[error("the store: opening it was cut off")]
     CutOff,
@@ -83,6 +93,27 @@ pub enum OpenError {
         /// Of the store.
         folder: PathBuf,
     },
+}
+
+/// What is wrong with a store's file of keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum KeysTrouble {
+    /// It is not there.
+    #[error(
+        "there is no such file, and without it no value of the store can be turned back: put back the newest copy of it"
+    )]
+    Missing,
+    /// It is another store's.
+    #[error("it belongs to another store: put back the newest copy of this one's")]
+    Foreign,
+    /// It was copied before the tables were last written to.
+    #[error(
+        "it is older than the tables beside it, so that values would be lost that were stored since: put back its newest copy, or tables that are as old"
+    )]
+    Older,
+    /// It does not begin as such a file does.
+    #[error("it does not read: put back the newest copy of it, or run the program that made it")]
+    Damaged,
 }
 
 /// What went wrong in the files. Tells nothing of what they hold.
@@ -116,9 +147,8 @@ impl Embedded {
     pub fn open(settings: &Settings) -> Result<Self, OpenError> {
         make(&settings.folder)?;
         let lock = lock::Lock::take(&settings.folder, settings.patience)?;
-        let folder = settings.folder.join("tables");
-        let tables = Tables::open(&folder)?;
-        let shared = Arc::new(Shared::new(folder, tables, settings.cache_bytes));
+        let tables = Tables::open(&settings.folder)?;
+        let shared = Arc::new(Shared::new(settings.folder.clone(), tables, settings.cache_bytes));
         let asks = Shared::start(&shared, lock).map_err(|source| {
             let path = settings.folder.clone();
             OpenError::Folder { path, source }

@@ -75,8 +75,8 @@ fn find(
     if found.len() >= most {
         return Ok(());
     }
-    tables.walk(after, |row| {
-        let entry = row.entry;
+    tables.walk(after, |kept| {
+        let entry = kept.row.entry;
         if until.is_some_and(|until| entry.token > until) {
             return Ok(false);
         }

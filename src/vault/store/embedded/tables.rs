@@ -2,30 +2,45 @@
 //!
 //! | table | key | holds |
 //! |---|---|---|
-//! | `tokens` | token | the entry (see [`super::super::row`]) |
+//! | `tokens` | token | the slot of its key, and the entry (see [`super::super::row`]), its value sealed once more, under that key |
 //! | `values` | digest of the value | the token |
 //! | `subjects` | subject, token | nothing |
 //! | `members` | token, subject | nothing: subjects of a value that so many share that they are not in its entry |
 //! | `ends` | when it ends, token | nothing |
-//! | `about` | a word | the form of all this; when it was last proven that it can be written |
+//! | `slots` | a mark, slot | nothing: its key is to be overwritten, or was and it is free (see [`super::slots`]) |
+//! | `about` | a word | the form of all this; what the file of keys is like; when it was last proven that it can be written |
 //!
-//! A batch is in the journal and synced before it is applied, so whatever can be read is durable. Start at [`Tables::open`].
+//! A batch is in the journal and synced before it is applied, so whatever can be read is durable. Not here: how changes are
+//! written ([`super::batch`]). Start at [`Tables::open`].
 
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use fjall::{Database, Keyspace, KeyspaceCreateOptions, OwnedWriteBatch, PersistMode};
+use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
+use super::super::super::seal::gcm;
 use super::super::row::{self, Row};
 use super::super::{Entry, SubjectDigest, TokenId, ValueDigest};
-use super::{Failure, OpenError, Trouble};
+use super::batch::{self, Batch, pair, second};
+use super::slots::{Age, FREE_MAX, Record, Slot, Slots};
+use super::{Failure, KeysTrouble, OpenError, Trouble};
 
 /// Subjects that are kept in the entry itself: more are rare, and each addition writes the entry anew.
 pub(super) const INLINE_SUBJECTS: usize = 32;
 /// The form of the tables: raised when an older program could not read them.
-const FORM: &[u8] = b"1";
+const FORM: &[u8] = b"2";
+/// The form before: entries without a slot. They are given one when the tables are opened.
+const FORM_WITHOUT_SLOTS: &[u8] = b"1";
+/// While they are given.
+const FORM_BETWEEN: &[u8] = b"1, on the way to 2";
+/// The file of keys, beside the tables.
+const KEYS: &str = "value-keys";
+/// What a row with a slot begins with; one without begins with its form, which is another number.
+const WITH_SLOT: u8 = 2;
+/// Rows that are looked at, or given a slot, at once.
+const PAGE: usize = 4096;
 /// Unsorted entries in memory, for each table, before they are sorted into a file. They are also what is read from the journal at
 /// the next start, so they bound its time.
 const MEMTABLE_BYTES: u64 = 16 << 20;
@@ -38,42 +53,139 @@ const BLOCK_CACHE_BYTES: u64 = 64 << 20;
 
 /// All tables of one folder.
 pub(super) struct Tables {
-    database: Database,
-    tokens: Keyspace,
-    values: Keyspace,
-    subjects: Keyspace,
-    members: Keyspace,
-    ends: Keyspace,
-    about: Keyspace,
+    pub(super) database: Database,
+    pub(super) tokens: Keyspace,
+    pub(super) values: Keyspace,
+    pub(super) subjects: Keyspace,
+    pub(super) members: Keyspace,
+    pub(super) ends: Keyspace,
+    pub(super) free: Keyspace,
+    pub(super) about: Keyspace,
+    pub(super) slots: Slots,
     /// Walks end: the tables are about to be closed.
     broken_off: AtomicBool,
 }
 
+/// A row as it is kept.
+pub(super) struct Kept {
+    /// Its value sealed once more, where there is a slot.
+    pub(super) row: Row,
+    /// Where its key is; `None` in rows of an older form.
+    pub(super) slot: Option<Slot>,
+}
+
 impl Tables {
-    /// Opens them, and makes them if there are none.
+    /// Opens them in the store's folder, and makes them if there are none.
     pub(super) fn open(folder: &Path) -> Result<Self, OpenError> {
         let failed = |error: fjall::Error| OpenError::Tables { folder: folder.to_owned(), source: error.into() };
-        let builder = Database::builder(folder).cache_size(BLOCK_CACHE_BYTES).max_journaling_size(JOURNAL_BYTES);
-        let database = builder.manual_journal_persist(true).worker_threads(2).open().map_err(failed)?;
+        let builder = Database::builder(folder.join("tables")).cache_size(BLOCK_CACHE_BYTES);
+        let builder = builder.max_journaling_size(JOURNAL_BYTES).manual_journal_persist(true).worker_threads(2);
+        let database = builder.open().map_err(failed)?;
         let table = |name| {
             database
                 .keyspace(name, || KeyspaceCreateOptions::default().max_memtable_size(MEMTABLE_BYTES))
                 .map_err(failed)
         };
         let (tokens, values, subjects) = (table("tokens")?, table("values")?, table("subjects")?);
-        let (members, ends, about) = (table("members")?, table("ends")?, table("about")?);
-        match about.get("form").map_err(failed)? {
-            Some(form) if *form == *FORM => {}
-            Some(_) => return Err(OpenError::Newer { folder: folder.to_owned() }),
-            None => {
-                about.insert("form", FORM).map_err(failed)?;
-                database.persist(PersistMode::SyncAll).map_err(failed)?;
+        let (members, ends, free, about) = (table("members")?, table("ends")?, table("slots")?, table("about")?);
+        let form = about.get("form").map_err(failed)?;
+        let is_old = form.as_deref().is_some_and(|form| [FORM_WITHOUT_SLOTS, FORM_BETWEEN].contains(&form));
+        if form.as_deref().is_some_and(|form| form != FORM) && !is_old {
+            return Err(OpenError::Newer { folder: folder.to_owned() });
+        }
+        let (slots, age) = open_slots(folder, &database, &about)?;
+        let broken_off = AtomicBool::new(false);
+        let mut tables = Self { database, tokens, values, subjects, members, ends, free, about, slots, broken_off };
+        let failed = |source| OpenError::Tables { folder: folder.to_owned(), source };
+        tables.settle().map_err(failed)?;
+        tables.finish(age, is_old).map_err(|failure| match failure {
+            Failure::Files(trouble) => failed(trouble),
+            other => failed(Trouble::from(fjall::Error::Io(std::io::Error::other(other)))),
+        })?;
+        Ok(tables)
+    }
+
+    /// Brings the file of keys to where the tables say it is, and the tables to the newest form.
+    fn finish(&mut self, age: Age, is_old: bool) -> Result<(), Failure> {
+        if age == Age::Newer {
+            self.drop_unreadable()?;
+        }
+        let mut batch = self.batch();
+        batch.tell(self.slots.record_of_change());
+        batch.commit()?;
+        self.overwrite(&batch::to_overwrite(&self.free)?)?;
+        self.slots.begin()?;
+        self.slots.give_back(&batch::free(&self.free, FREE_MAX + 1)?);
+        if is_old {
+            self.give_slots()?;
+        }
+        self.about.insert("form", FORM)?;
+        Ok(self.database.persist(PersistMode::SyncAll)?)
+    }
+
+    /// Overwrites the keys of these slots, which nothing uses. The tables have been told.
+    pub(super) fn overwrite(&self, slots: &[Slot]) -> Result<(), Failure> {
+        self.slots.overwrite(slots)?;
+        Batch::free(self, slots)?;
+        self.slots.give_back(slots);
+        Ok(())
+    }
+
+    /// The tables are an older copy than the file of keys. What does not open was forgotten since: so it is, here too.
+    fn drop_unreadable(&self) -> Result<(), Failure> {
+        let (mut after, mut dropped) = (None, 0);
+        loop {
+            let (mut batch, mut seen) = (self.batch(), 0);
+            let mut last = after;
+            self.walk(after, |kept| {
+                (last, seen) = (Some(kept.row.entry.token), seen + 1);
+                match self.plain(&kept) {
+                    Err(Failure::Damaged) => {
+                        batch.remove(&self.whole(kept)?);
+                        dropped += 1;
+                    }
+                    other => drop(other?),
+                }
+                Ok(seen < PAGE)
+            })?;
+            // The tables say that they fit the file when all of it is done.
+            batch.commit_untold()?;
+            after = last;
+            if seen < PAGE {
+                break;
             }
         }
-        let tables =
-            Self { database, tokens, values, subjects, members, ends, about, broken_off: AtomicBool::new(false) };
-        tables.settle().map_err(|source| OpenError::Tables { folder: folder.to_owned(), source })?;
-        Ok(tables)
+        tracing::warn!(
+            target: "tidegate", dropped,
+            "the vault's tables are an older copy than its file of keys: what was forgotten since is forgotten in them, too"
+        );
+        Ok(())
+    }
+
+    /// Gives a slot to each row that has none.
+    fn give_slots(&self) -> Result<(), Failure> {
+        tracing::warn!(target: "tidegate", "the vault's entries are of an older form: each is sealed anew, once");
+        self.about.insert("form", FORM_BETWEEN)?;
+        let mut after = None;
+        loop {
+            let (mut batch, mut seen) = (self.batch(), 0);
+            let mut last = after;
+            self.walk(after, |kept| {
+                (last, seen) = (Some(kept.row.entry.token), seen + 1);
+                if kept.slot.is_none() {
+                    batch.seal(&kept.row.entry, kept.row.spilt)?;
+                }
+                Ok(seen < PAGE)
+            })?;
+            batch.commit()?;
+            after = last;
+            if seen < PAGE {
+                break;
+            }
+        }
+        // What was written before goes with this.
+        self.tokens.rotate_memtable_and_wait()?;
+        Ok(self.tokens.major_compact()?)
     }
 
     /// Makes durable what was read from the journal. A process that was killed may have written without a sync; and where a
@@ -81,7 +193,7 @@ impl Tables {
     /// anew, into files.
     fn settle(&self) -> Result<(), Trouble> {
         self.database.persist(PersistMode::SyncAll)?;
-        let all = [&self.tokens, &self.values, &self.subjects, &self.members, &self.ends];
+        let all = [&self.tokens, &self.values, &self.subjects, &self.members, &self.ends, &self.free];
         for table in all {
             table.rotate_memtable()?;
         }
@@ -108,22 +220,34 @@ impl Tables {
         Ok(self.tokens.contains_key(token)?)
     }
 
-    /// The entry of a token, with the subjects that are in it.
-    pub(super) fn row(&self, token: &TokenId) -> Result<Option<Row>, Failure> {
+    /// The row of a token, with the subjects that are in it.
+    pub(super) fn row(&self, token: &TokenId) -> Result<Option<Kept>, Failure> {
         let row = self.tokens.get(token)?;
-        row.map(|row| row::decode(*token, &row).ok_or(Failure::Damaged)).transpose()
+        row.map(|row| Kept::decode(*token, &row).ok_or(Failure::Damaged)).transpose()
     }
 
     /// The entry of a token, with all subjects.
     pub(super) fn entry(&self, token: &TokenId) -> Result<Option<Entry>, Failure> {
-        self.row(token)?.map(|row| self.whole(row)).transpose()
+        self.row(token)?.map(|kept| self.plain(&self.whole(kept)?)).transpose()
     }
 
-    fn whole(&self, Row { mut entry, spilt }: Row) -> Result<Entry, Failure> {
-        if spilt {
-            for pair in self.members.prefix(entry.token) {
-                entry.subjects.push(second(&pair.key()?)?);
+    /// With all subjects.
+    pub(super) fn whole(&self, mut kept: Kept) -> Result<Kept, Failure> {
+        if kept.row.spilt {
+            for pair in self.members.prefix(kept.row.entry.token) {
+                kept.row.entry.subjects.push(second(&pair.key()?)?);
             }
+        }
+        Ok(kept)
+    }
+
+    /// The entry as it was put.
+    fn plain(&self, kept: &Kept) -> Result<Entry, Failure> {
+        let mut entry = kept.row.entry.clone();
+        if let Some(slot) = kept.slot
+            && !gcm::open(self.slots.key(slot)?.expose_secret(), &entry.token, &mut entry.sealed)
+        {
+            return Err(Failure::Damaged);
         }
         Ok(entry)
     }
@@ -137,7 +261,7 @@ impl Tables {
     pub(super) fn walk(
         &self,
         after: Option<TokenId>,
-        mut wanted: impl FnMut(Row) -> Result<bool, Failure>,
+        mut wanted: impl FnMut(Kept) -> Result<bool, Failure>,
     ) -> Result<(), Failure> {
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         for kept in self.tokens.range::<TokenId, _>((from, Bound::Unbounded)) {
@@ -146,7 +270,7 @@ impl Tables {
             }
             let (token, row) = kept.into_inner()?;
             let token = TokenId::try_from(&*token).map_err(|_| Failure::Damaged)?;
-            if !wanted(row::decode(token, &row).ok_or(Failure::Damaged)?)? {
+            if !wanted(Kept::decode(token, &row).ok_or(Failure::Damaged)?)? {
                 break;
             }
         }
@@ -167,8 +291,8 @@ impl Tables {
     pub(super) fn page(&self, after: Option<TokenId>, count: usize) -> Result<Vec<Entry>, Failure> {
         let mut page = Vec::new();
         if count > 0 {
-            self.walk(after, |row| {
-                page.push(self.whole(row)?);
+            self.walk(after, |kept| {
+                page.push(self.plain(&self.whole(kept)?)?);
                 Ok(page.len() < count)
             })?;
         }
@@ -187,9 +311,17 @@ impl Tables {
         ended.map(|pair| second(&pair.key()?)).collect()
     }
 
+    /// Fetches slots to use again, if those in memory are used up. Not while a batch has taken some that are not committed.
+    pub(super) fn look_for_free(&self) -> Result<(), Failure> {
+        if self.slots.wants_free() {
+            self.slots.give_back(&batch::free(&self.free, FREE_MAX + 1)?);
+        }
+        Ok(())
+    }
+
     /// Changes, to be made at once.
     pub(super) fn batch(&self) -> Batch<'_> {
-        Batch { tables: self, batch: self.database.batch().durability(Some(PersistMode::SyncData)) }
+        Batch::new(self)
     }
 
     /// Whether sorting into files has fallen so far behind that a batch would be held up.
@@ -198,70 +330,40 @@ impl Tables {
     }
 }
 
-/// Changes that are made at once, or not at all.
-pub(super) struct Batch<'t> {
-    tables: &'t Tables,
-    batch: OwnedWriteBatch,
+/// Opens the file of keys that belongs to the tables; for tables that have none, it is made.
+fn open_slots(folder: &Path, database: &Database, about: &Keyspace) -> Result<(Slots, Age), OpenError> {
+    let failed = |error: fjall::Error| OpenError::Tables { folder: folder.to_owned(), source: error.into() };
+    let path = folder.join(KEYS);
+    let record = match about.get(batch::RECORD).map_err(failed)? {
+        Some(record) => Record::decode(&record)
+            .ok_or_else(|| OpenError::Keys { path: path.clone(), trouble: KeysTrouble::Foreign })?,
+        None => {
+            let record = Record::new().map_err(|source| OpenError::Folder { path: path.clone(), source })?;
+            Slots::make(&path, &record)?;
+            about.insert(batch::RECORD, record.encode()).map_err(failed)?;
+            database.persist(PersistMode::SyncAll).map_err(failed)?;
+            record
+        }
+    };
+    Slots::open(&path, record)
 }
 
-impl Batch<'_> {
-    /// A new entry. Its row is in front of what leads to it, so that who follows finds it.
-    pub(super) fn add(&mut self, entry: &Entry, spilt: bool) {
-        self.write(entry, spilt);
-        self.batch.insert(&self.tables.values, entry.digest, entry.token);
-        if let Some(ends) = entry.ends_ms {
-            self.batch.insert(&self.tables.ends, ending(ends, &entry.token), []);
-        }
+impl Kept {
+    /// The bytes of a row.
+    pub(super) fn encode(entry: &Entry, slot: Slot, spilt: bool) -> Vec<u8> {
+        let row = row::encode(entry, spilt);
+        let mut kept = Vec::with_capacity(9 + row.len() + gcm::TAG_LEN);
+        kept.push(WITH_SLOT);
+        kept.extend(slot.to_be_bytes());
+        kept.extend(row);
+        kept
     }
 
-    /// The row of an entry.
-    pub(super) fn write(&mut self, entry: &Entry, spilt: bool) {
-        self.batch.insert(&self.tables.tokens, entry.token, row::encode(entry, spilt));
+    fn decode(token: TokenId, bytes: &[u8]) -> Option<Self> {
+        let Some((&WITH_SLOT, rest)) = bytes.split_first() else {
+            return Some(Self { row: row::decode(token, bytes)?, slot: None });
+        };
+        let (slot, row) = rest.split_first_chunk()?;
+        Some(Self { row: row::decode(token, row)?, slot: Some(u64::from_be_bytes(*slot)) })
     }
-
-    /// The way from a subject to an entry; `member`: it is not in the entry itself.
-    pub(super) fn add_subject(&mut self, token: &TokenId, subject: &SubjectDigest, member: bool) {
-        self.batch.insert(&self.tables.subjects, pair(subject, token), []);
-        if member {
-            self.batch.insert(&self.tables.members, pair(token, subject), []);
-        }
-    }
-
-    /// Everything of an entry that has all its subjects.
-    pub(super) fn remove(&mut self, entry: &Entry) {
-        self.batch.remove(&self.tables.values, entry.digest);
-        for (at, subject) in entry.subjects.iter().enumerate() {
-            self.batch.remove(&self.tables.subjects, pair(subject, &entry.token));
-            if at >= INLINE_SUBJECTS {
-                self.batch.remove(&self.tables.members, pair(&entry.token, subject));
-            }
-        }
-        if let Some(ends) = entry.ends_ms {
-            self.batch.remove(&self.tables.ends, ending(ends, &entry.token));
-        }
-        self.batch.remove(&self.tables.tokens, entry.token);
-    }
-
-    /// Something that has to be written, so that it is seen that it can be.
-    pub(super) fn prove(&mut self) {
-        self.batch.insert(&self.tables.about, "proof", []);
-    }
-
-    /// Makes them, durably.
-    pub(super) fn commit(self) -> Result<(), Failure> {
-        Ok(self.batch.commit()?)
-    }
-}
-
-fn pair(first: &[u8], second: &[u8]) -> Vec<u8> {
-    [first, second].concat()
-}
-
-fn ending(ends_ms: u64, token: &TokenId) -> Vec<u8> {
-    // Sixteen bytes in front of the token, as in all pairs.
-    [&[0; 8], &ends_ms.to_be_bytes()[..], token].concat()
-}
-
-fn second(pair: &[u8]) -> Result<[u8; 16], Failure> {
-    pair.split_first_chunk::<16>().and_then(|(_, second)| second.try_into().ok()).ok_or(Failure::Damaged)
 }

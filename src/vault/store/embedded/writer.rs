@@ -154,15 +154,19 @@ impl Shared {
         let mut entries = Vec::with_capacity(tokens.len());
         let mut batch = tables.batch();
         for token in &tokens {
-            if let Some(entry) = tables.entry(token)? {
-                batch.remove(&entry);
-                entries.push(entry);
+            if let Some(kept) = tables.row(token)? {
+                let kept = tables.whole(kept)?;
+                batch.remove(&kept);
+                entries.push(kept.row.entry);
             }
         }
         let committed = batch.commit();
         // Whatever came of it: what failed may be in the journal all the same, and be true after the next start.
         self.cache.drop_changed(entries.iter());
-        committed?;
+        let left = committed?;
+        if !left.is_empty() {
+            tables.overwrite(&left)?;
+        }
         Ok(entries.iter().map(Entry::forgotten).collect())
     }
 

@@ -79,3 +79,38 @@ fn closing_ends_a_walk_and_lets_go_of_the_files() {
         close.join().unwrap().unwrap();
     });
 }
+
+/// The key of a token, and where it is.
+fn key(tables: &Tables, token: &TokenId) -> (u64, Vec<u8>) {
+    let slot = tables.row(token).unwrap().unwrap().slot.unwrap();
+    (slot, tables.slots.key(slot).unwrap().expose_secret().to_vec())
+}
+
+#[test]
+fn a_key_whose_overwriting_was_cut_off_is_overwritten_before_the_store_is_used_again() {
+    let (folder, shared) = opened();
+    let (slot, old) = shared
+        .with_tables(|tables| {
+            let found = key(tables, &[1; 16]);
+            let mut batch = tables.batch();
+            batch.remove(&tables.row(&[1; 16])?.unwrap());
+            batch.commit().map(|_| found)
+        })
+        .unwrap();
+    shared.close("killed here".into());
+    let tables = Tables::open(folder.path()).unwrap();
+    assert!(tables.row(&[1; 16]).unwrap().is_none());
+    assert_ne!(*tables.slots.key(slot).unwrap().expose_secret(), *old);
+    assert!(tables.entry(&[2; 16]).unwrap().is_some());
+}
+
+#[test]
+fn a_key_whose_bytes_are_damaged_fails_its_entry_alone() {
+    let (_folder, shared) = opened();
+    let checked = shared.with_tables(|tables| {
+        tables.slots.overwrite(&[key(tables, &[1; 16]).0])?;
+        assert!(matches!(tables.entry(&[1; 16]), Err(Failure::Damaged)));
+        Ok(tables.entry(&[2; 16])?.is_some())
+    });
+    assert!(checked.unwrap());
+}
