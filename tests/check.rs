@@ -101,6 +101,73 @@ fn with_the_settings_upstreams_and_named_files_are_checked() {
     assert_eq!(tidegate(&["check", "--config", &path("nowhere.toml")]).0, Exit::Unusable);
 }
 
+#[test]
+fn with_the_settings_keys_are_looked_at_and_none_is_made() {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use tidegate::ids::DomainId;
+    use tidegate::keys::{self, KeyRing};
+
+    let ground = tempfile::tempdir().unwrap();
+    let path = |name: &str| ground.path().join(name);
+    assert_eq!(tidegate(&["init", &path("").display().to_string()]).0, Exit::Clean);
+    let settings = path("tidegate.toml").display().to_string();
+    let check = || {
+        let before = fs::read_dir(ground.path()).unwrap().count();
+        let (exit, out, err) = tidegate(&["check", "--config", &settings, TODAY[0], TODAY[1]]);
+        assert_eq!((err.as_str(), fs::read_dir(ground.path()).unwrap().count()), ("", before));
+        (exit, out)
+    };
+    let wrong = |says: &[&str]| {
+        let (exit, out) = check();
+        assert_eq!(exit, Exit::Findings, "{out}");
+        assert_eq!(out.matches("error[P072]").count(), says.len(), "{out}");
+        // Terminals may break lines anywhere.
+        let flat = |text: &str| text.split_whitespace().collect::<String>();
+        assert!(says.iter().all(|says| flat(&out).contains(&flat(says))), "{out}");
+        assert!(out.contains("1 of 1 policy usable"), "{out}");
+    };
+    let anew = || {
+        fs::remove_dir_all(path("keys")).unwrap();
+        keys::init(&path("keys")).unwrap();
+        let ring = KeyRing::open(&path("keys")).unwrap();
+        ring.epochs(&DomainId::parse("parcelo").unwrap()).unwrap();
+        ring.rotate(&DomainId::parse("parcelo").unwrap(), false).unwrap();
+    };
+    let chmod = |name: &str, mode| fs::set_permissions(path(name), fs::Permissions::from_mode(mode)).unwrap();
+    let cut = |name: &str| fs::write(path(name), &fs::read(path(name)).unwrap()[..60]).unwrap();
+
+    assert_eq!(check().0, Exit::Clean, "no domain yet, and none was made");
+    anew();
+    assert_eq!(check().0, Exit::Clean);
+    chmod("keys", 0o755);
+    wrong(&["mode 0755 lets others in"]);
+    chmod("keys", 0o700);
+    chmod("keys/root.key", 0o640);
+    wrong(&["mode 0640 lets others in"]);
+    chmod("keys/root.key", 0o600);
+    chmod("keys/parcelo@1.key", 0o604);
+    cut("keys/parcelo@2.key");
+    fs::write(path("keys/notes.txt"), "").unwrap();
+    chmod("keys/notes.txt", 0o600);
+    wrong(&["mode 0604 lets others in", "not a domain secret file, or damaged", "does not belong in a key folder"]);
+    anew();
+    for gone in ["parcelo@1.key", "parcelo@2.key"] {
+        let kept = fs::read(path("keys").join(gone)).unwrap();
+        fs::remove_file(path("keys").join(gone)).unwrap();
+        wrong(&[&format!("Restore `{gone}` from the backup")]);
+        fs::write(path("keys").join(gone), kept).unwrap();
+        chmod(&format!("keys/{gone}"), 0o600);
+    }
+    cut("keys/root.key");
+    wrong(&["not a root key file, or damaged"]);
+    fs::remove_file(path("keys/root.key")).unwrap();
+    wrong(&["there is no root key here"]);
+    fs::remove_dir_all(path("keys")).unwrap();
+    wrong(&["there is no key folder here"]);
+    assert!(!path("keys").exists(), "nothing is made");
+}
+
 const POLICY: &str = r#"
 [partner]
 id = "p"

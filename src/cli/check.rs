@@ -1,7 +1,7 @@
 //! `tidegate check`: parse, compile and lint the policies.
 //!
-//! Says everything that is wrong or unwise about a set of policy files, and changes nothing. It reads no keys, so that it can
-//! run anywhere; with the settings it also knows the upstreams and the files that policies name. Start at [`run`].
+//! Says everything that is wrong or unwise about a set of policy files, and changes nothing. With the settings it also knows the
+//! upstreams, the files that policies name and the keys, which it looks at without making any; without them it runs anywhere. Start at [`run`].
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::clock::Clock;
 use crate::config;
 use crate::ids::UpstreamId;
+use crate::keys;
 use crate::policy::compile::{CompiledPolicy, compile};
 use crate::policy::diagnostic::{Diagnostic, Severity};
 use crate::policy::format::{self, Texts};
@@ -152,12 +153,25 @@ fn check(texts: &Texts, settings: Option<&config::Settings>, today: jiff::civil:
     found.extend(set.iter().flat_map(held::notes));
     if let Some(settings) = settings {
         against(settings, &set, &mut found);
+        found.extend(keys::source::inspect(&settings.keys).iter().map(of_keys));
     }
     found.sort_by(|a, b| (&a.file, a.span.start, a.code).cmp(&(&b.file, b.span.start, b.code)));
     let broken: BTreeSet<&str> =
         found.iter().filter(|d| d.severity == Severity::Error).map(|d| d.file.as_ref()).collect();
-    let usable = texts.len() - broken.len().min(texts.len());
+    let usable = texts.keys().filter(|name| !broken.contains(name.as_str())).count();
     (found, usable)
+}
+
+/// What is wrong with the keys, at no place in a policy.
+fn of_keys(error: &keys::Error) -> Diagnostic {
+    Diagnostic {
+        code: codes::KEYS_WRONG,
+        severity: Severity::Error,
+        file: error.place.display().to_string().into(),
+        span: 0..0,
+        message: error.fault.to_string(),
+        help: None,
+    }
 }
 
 /// What only the settings tell: upstreams, and where named files are.

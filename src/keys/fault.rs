@@ -41,6 +41,17 @@ pub enum Fault {
         "the file of domain `{0}`, epoch {1}, is gone, and nothing says that it was destroyed: this program goes on with the secret in memory, and cannot after a restart. Restore `{0}@{1}.key` from the backup"
     )]
     Lost(DomainId, Epoch),
+    /// A secret that was made, was not destroyed, and is not there.
+    #[error(
+        "the file of domain `{0}`, epoch {1}, is missing, and nothing says that it was destroyed: its tokens cannot be turned back. Restore `{0}@{1}.key` from the backup; \
+         if there is none, `tidegate keys destroy {0}` and `tidegate keys rotate {0} --begin-anew`"
+    )]
+    Gone(DomainId, Epoch),
+    /// A domain that is not as it was a moment ago.
+    #[error(
+        "domain `{0}` was rotated or destroyed by another at the same time: nothing was changed, look at `tidegate keys list` and begin again"
+    )]
+    Changed(DomainId),
     /// A domain that lives, where one was wanted that does not.
     #[error("domain `{0}` was not destroyed: leave `--begin-anew` out to rotate it")]
     Alive(DomainId),

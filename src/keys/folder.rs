@@ -2,7 +2,9 @@
 //!
 //! The folder (0700) holds `root.key` (0600) and, for each domain and epoch, `DOMAIN@EPOCH.key` (0600): its secret, wrapped
 //! (see `Wrapping`). `DOMAIN@EPOCH.destroyed` says that this epoch and all before it are destroyed: their secrets are dead
-//! from the moment at which that file is there, also where a crash left one behind or a backup brought one back. Files are
+//! from the moment at which that file is there, also where a crash left one behind or a backup brought one back.
+//! `DOMAIN@EPOCH.made` says that this epoch was made, so that a secret that goes missing is noticed and its number is given to no
+//! other. Files are
 //! text of one line after comments, are written whole under another name, synced, and then linked to their own name, which
 //! fails where there is one: a reader never sees half a file, and of two writers one wins. Who writes holds a lock on the
 //! folder. Not a key service: whoever reads the folder has the keys.
@@ -19,6 +21,7 @@ use zeroize::Zeroizing;
 
 use crate::ids::DomainId;
 
+use super::change::After;
 use super::fault::Fault;
 use super::files::{self, fields, read, system, write_new};
 use super::root::{self, Root};
@@ -44,6 +47,11 @@ const SECRET: [&str; 2] = ["tidegate", "domain-secret"];
 const SECRET_COMMENT: &str = "\
 # The secret of one domain of tokens, wrapped by the root key. `tidegate keys destroy` ends it; deleting it, and its backups,
 # makes every token of this epoch of the domain unreadable for good.
+";
+const MADE: &str = ".made";
+const MARK: [&str; 3] = ["tidegate", "made", "v1"];
+const MARK_COMMENT: &str = "\
+# This epoch of the domain was made. Where its secret is missing, nothing else is made in its place.
 ";
 const TOMBSTONE: [&str; 3] = ["tidegate", "destroyed", "v1"];
 const TOMBSTONE_COMMENT: &str = "\
@@ -111,6 +119,24 @@ impl Folder {
     fn place(&self, domain: &DomainId, epoch: Epoch, ending: &str) -> PathBuf {
         self.path.join(format!("{domain}@{epoch}{ending}"))
     }
+
+    /// Writes down that this epoch was made, in the place of those before it.
+    fn mark(&self, domain: &DomainId, epoch: Epoch) -> Result<(), Error> {
+        let [word, kind, version] = MARK;
+        let text = format!("{MARK_COMMENT}{word} {kind} {version} {domain} {epoch}\n");
+        write_new(&self.place(domain, epoch, MADE), &text)?;
+        self.unmark(domain, |made| made < epoch)
+    }
+
+    /// Removes such marks; one that stays behind does no harm.
+    fn unmark(&self, domain: &DomainId, which: impl Fn(Epoch) -> bool) -> Result<(), Error> {
+        for (place, name) in files::names(&self.path)? {
+            if epoch_of(domain, &name, MADE, &place)?.is_some_and(&which) {
+                files::remove(&place)?;
+            }
+        }
+        Ok(())
+    }
 }
 
 impl KeySource for Folder {
@@ -126,17 +152,26 @@ impl KeySource for Folder {
         key.map(Some).map_err(|fault| fault.at(&place))
     }
 
-    fn create(&self, domain: &DomainId, epoch: Epoch, fresh: &Key) -> Result<Key, Error> {
+    fn create(&self, domain: &DomainId, after: After, fresh: &Key) -> Result<Key, Error> {
+        let epoch = after.epoch().ok_or_else(|| Fault::Exhausted(domain.clone()).at(&self.path))?;
         let place = self.place(domain, epoch, LIVING);
         let wrapped = self.wrapping.wrap(domain.as_str(), epoch, fresh).map_err(|fault| fault.at(&place))?;
         let text = spell_secret(self.wrapping.version(), domain.as_str(), epoch, &wrapped);
         {
             let _lock = files::lock(&self.path)?;
-            if state(&self.path, domain)?.destroyed >= Some(epoch) {
+            let found = state(&self.path, domain)?;
+            if found.destroyed >= Some(epoch) {
                 return Err(Fault::Destroyed(domain.clone()).at(&self.path));
+            }
+            if let Some(lost) = found.lost() {
+                return Err(Fault::Gone(domain.clone(), lost).at(&self.path));
+            }
+            if !after.fits(&found) {
+                return Err(Fault::Changed(domain.clone()).at(&self.path));
             }
             // Whoever won: what counts is what is in the file now, and that we can read it.
             write_new(&place, &text)?;
+            self.mark(domain, epoch)?;
         }
         self.load(domain, epoch)?.ok_or_else(|| Fault::Missing("domain secret").at(&place))
     }
@@ -170,8 +205,12 @@ impl KeySource for Folder {
         state(&self.path, domain)
     }
 
-    fn destroy(&self, domain: &DomainId, through: Epoch) -> Result<(), Error> {
+    fn destroy(&self, domain: &DomainId, through: Epoch, whole: bool) -> Result<(), Error> {
         let _lock = files::lock(&self.path)?;
+        let found = state(&self.path, domain)?;
+        if whole && found.living.last().copied().max(found.lost()) > Some(through) {
+            return Err(Fault::Changed(domain.clone()).at(&self.path));
+        }
         // The order is what makes a crash harmless: once the tombstone is durable the secrets are dead, whether their files
         // are gone or not, and whoever destroys again finds them.
         let [word, kind, version] = TOMBSTONE;
@@ -181,6 +220,9 @@ impl KeySource for Folder {
             if secret == *domain && epoch <= through {
                 files::remove(&self.place(domain, epoch, LIVING))?;
             }
+        }
+        if found.made <= Some(through) {
+            self.unmark(domain, |_| true)?;
         }
         files::remove_unfinished(&self.path)?;
         files::sync(&self.path)
@@ -239,6 +281,88 @@ fn make(path: &Path, name: &str, text: impl FnOnce() -> Result<Zeroizing<String>
     if write_new(&place, &text)? { Ok(()) } else { Err(Fault::Exists.at(&place)) }
 }
 
+/// All that is wrong with a folder, without changing it. `wrapping`: what unwraps its secrets, and the word for it; without it
+/// only their form is looked at.
+pub(super) fn inspect(path: &Path, version: &str, wrapping: Option<&dyn Wrapping>) -> Vec<Error> {
+    let glanced = files::check_folder(path).and_then(|()| Ok((glance(path)?, files::names(path)?)));
+    let (glance, names) = match glanced {
+        Ok(found) => found,
+        Err(error) => return vec![error],
+    };
+    let mut wrong = glance.wrong;
+    for (place, name) in names {
+        if name.starts_with(files::UNFINISHED) {
+            continue;
+        }
+        // What does not belong here is told already.
+        let stem = name.strip_suffix(LIVING).filter(|_| name != ROOT && name != PROGRAM);
+        let stem = stem.and_then(|stem| parse_stem(stem, &place).ok());
+        let looked = match stem {
+            Some((domain, epoch)) => look_at(&place, version, domain.as_str(), epoch, wrapping),
+            None => files::open_checked(&place).map(drop),
+        };
+        wrong.extend(looked.err());
+    }
+    for (domain, state) in &glance.domains {
+        wrong.extend(state.missing().into_iter().map(|epoch| Fault::Gone(domain.clone(), epoch).at(path)));
+    }
+    wrong
+}
+
+fn look_at(
+    place: &Path,
+    version: &str,
+    name: &str,
+    epoch: Epoch,
+    wrapping: Option<&dyn Wrapping>,
+) -> Result<(), Error> {
+    let Some(text) = read(place)? else { return Ok(()) };
+    let unwrapped = parse_secret(&text, version, name, epoch).and_then(|wrapped| match wrapping {
+        Some(wrapping) => wrapping.unwrap(name, epoch, wrapped).map(drop),
+        None => Ok(()),
+    });
+    unwrapped.map_err(|fault| fault.at(place))
+}
+
+/// As [`inspect`], of a folder with its root in it.
+pub(super) fn inspect_root(path: &Path) -> Vec<Error> {
+    let place = path.join(ROOT);
+    let root = files::check_folder(path).and_then(|()| {
+        let root = read(&place)?.ok_or_else(|| Fault::Missing("root key").at(&place))?;
+        root::parse(&root).map_err(|fault| fault.at(&place))
+    });
+    match root {
+        Ok(root) => {
+            let root = Root::new(&root);
+            inspect(path, root.version(), Some(&root))
+        }
+        Err(error) => {
+            // The same fault may be found again: a folder that is not there, a file that is loose.
+            let mut wrong = inspect(path, VERSIONS[0], None);
+            if !wrong.iter().any(|known| known.place == error.place) {
+                wrong.insert(0, error);
+            }
+            wrong
+        }
+    }
+}
+
+/// As [`inspect`], of a folder whose root is elsewhere; without `wrapping` nobody is asked to unwrap anything.
+pub(super) fn inspect_over(path: &Path, version: &str, wrapping: Option<&dyn Wrapping>) -> Vec<Error> {
+    let place = path.join(PROGRAM);
+    let mut wrong = inspect(path, version, wrapping);
+    if files::check_folder(path).is_ok() {
+        let program = match read(&place) {
+            Ok(Some(_)) => look_at(&place, version, PROGRAM_NAME, Epoch::FIRST, wrapping),
+            Ok(None) => Err(Fault::Missing("program key").at(&place)),
+            // Told already.
+            Err(_) => Ok(()),
+        };
+        wrong.extend(program.err());
+    }
+    wrong
+}
+
 /// What a folder holds.
 struct Survey {
     root: bool,
@@ -262,6 +386,8 @@ fn survey(path: &Path) -> Result<Survey, Error> {
             program = true;
         } else if let Some(stem) = name.strip_suffix(LIVING) {
             secrets.push(parse_stem(stem, &place)?);
+        } else if let Some(stem) = name.strip_suffix(MADE) {
+            parse_stem(stem, &place)?;
         } else if let Some(stem) = name.strip_suffix(DESTROYED) {
             let (domain, through) = parse_stem(stem, &place)?;
             let text = read(&place)?.unwrap_or_default();
@@ -285,46 +411,48 @@ fn survey(path: &Path) -> Result<Survey, Error> {
 fn glance(path: &Path) -> Result<super::Survey, Error> {
     let mut glance = super::Survey::default();
     for (place, name) in files::names(path)? {
-        let (stem, living) = match (name.strip_suffix(LIVING), name.strip_suffix(DESTROYED)) {
-            _ if name == ROOT || name == PROGRAM || name.starts_with(files::UNFINISHED) => continue,
-            (Some(stem), _) => (stem, true),
-            (_, Some(stem)) => (stem, false),
-            (None, None) => {
-                glance.wrong.push(Fault::Stranger.at(&place));
-                continue;
-            }
+        if name == ROOT || name == PROGRAM || name.starts_with(files::UNFINISHED) {
+            continue;
+        }
+        let ending = [LIVING, DESTROYED, MADE].into_iter().find_map(|end| Some((name.strip_suffix(end)?, end)));
+        let Some((stem, ending)) = ending else {
+            glance.wrong.push(Fault::Stranger.at(&place));
+            continue;
         };
         match parse_stem(stem, &place) {
-            Ok((domain, epoch)) => {
-                let state = glance.domains.entry(domain).or_default();
-                if living {
-                    state.living.push(epoch);
-                } else {
-                    state.destroyed = state.destroyed.max(Some(epoch));
-                }
-            }
+            Ok((domain, epoch)) => note(glance.domains.entry(domain).or_default(), ending, epoch),
             Err(error) => glance.wrong.push(error),
         }
     }
-    for state in glance.domains.values_mut() {
-        state.living.retain(|epoch| Some(*epoch) > state.destroyed);
-        state.living.sort();
-    }
+    glance.domains.values_mut().for_each(sort_out);
     Ok(glance)
+}
+
+/// A file of a domain with this ending.
+fn note(state: &mut State, ending: &str, epoch: Epoch) {
+    match ending {
+        LIVING => state.living.push(epoch),
+        DESTROYED => state.destroyed = state.destroyed.max(Some(epoch)),
+        _ => state.made = state.made.max(Some(epoch)),
+    }
+}
+
+fn sort_out(state: &mut State) {
+    state.living.retain(|epoch| Some(*epoch) > state.destroyed);
+    state.living.sort();
 }
 
 /// What there is of one domain: from names alone, because it is asked for each domain when policies are loaded.
 fn state(path: &Path, domain: &DomainId) -> Result<State, Error> {
     let mut state = State::default();
     for (place, name) in files::names(path)? {
-        if let Some(epoch) = epoch_of(domain, &name, LIVING, &place)? {
-            state.living.push(epoch);
-        } else if let Some(through) = epoch_of(domain, &name, DESTROYED, &place)? {
-            state.destroyed = state.destroyed.max(Some(through));
+        for ending in [LIVING, DESTROYED, MADE] {
+            if let Some(epoch) = epoch_of(domain, &name, ending, &place)? {
+                note(&mut state, ending, epoch);
+            }
         }
     }
-    state.living.retain(|epoch| Some(*epoch) > state.destroyed);
-    state.living.sort();
+    sort_out(&mut state);
     Ok(state)
 }
 

@@ -12,6 +12,7 @@
 //! back. Destroying ends an epoch and all before it; a domain without a living epoch is destroyed, and stays so until
 //! somebody says otherwise.
 
+pub mod change;
 pub mod fault;
 mod files;
 pub mod folder;
@@ -35,6 +36,7 @@ use sha2::Sha256;
 use crate::ids::DomainId;
 use crate::secret::Secret;
 
+use change::After;
 use fault::Fault;
 use looks::{Living, Looks};
 use ring::Ring;
@@ -88,12 +90,12 @@ pub trait KeySource: Send + Sync + fmt::Debug {
     /// every token of the domain unreadable.
     fn load(&self, domain: &DomainId, epoch: Epoch) -> Result<Option<Key>, Error>;
 
-    /// Keeps `fresh` unless there is a secret already, and gives back the one that is kept. It is durable on return, and any
-    /// number of processes that race get the same one.
+    /// Keeps `fresh` as the epoch that follows `after`, unless there is a secret already, and gives back the one that is kept. It is
+    /// durable on return, and any number of processes that race get the same one.
     ///
     /// # Errors
-    /// Nothing was kept, or it is not known whether it is durable.
-    fn create(&self, domain: &DomainId, epoch: Epoch, fresh: &Key) -> Result<Key, Error>;
+    /// Nothing was kept, or it is not known whether it is durable; [`Fault::Changed`] where the domain is not as `after` says.
+    fn create(&self, domain: &DomainId, after: After, fresh: &Key) -> Result<Key, Error>;
 
     /// All domains and their living epochs, sorted.
     ///
@@ -116,7 +118,7 @@ pub trait KeySource: Send + Sync + fmt::Debug {
     fn state(&self, domain: &DomainId) -> Result<State, Error> {
         let of =
             |all: Vec<(DomainId, Epoch)>| all.into_iter().filter_map(|(of, epoch)| (of == *domain).then_some(epoch));
-        Ok(State { living: of(self.list()?).collect(), destroyed: of(self.destroyed()?).max() })
+        Ok(State { living: of(self.list()?).collect(), destroyed: of(self.destroyed()?).max(), made: None })
     }
 
     /// What there is of every domain, as far as it can be told: what is wrong with one hides no other.
@@ -146,12 +148,13 @@ pub trait KeySource: Send + Sync + fmt::Debug {
     }
 
     /// Destroys an epoch and all before it, so that they are never loaded or created again. Whatever goes wrong in between:
-    /// nothing was changed, or they are dead, and destroying again finishes it.
+    /// nothing was changed, or they are dead, and destroying again finishes it. `whole`: the domain ends with it, so that no newer
+    /// epoch may be there.
     ///
     /// # Errors
-    /// Nothing was destroyed, or it is not known whether it is durable or whole.
-    fn destroy(&self, domain: &DomainId, through: Epoch) -> Result<(), Error> {
-        let _ = through;
+    /// Nothing was destroyed, or it is not known whether it is durable or whole; [`Fault::Changed`] where there is a newer one.
+    fn destroy(&self, domain: &DomainId, through: Epoch, whole: bool) -> Result<(), Error> {
+        let _ = (through, whole);
         Err(Fault::Unknown(domain.clone()).at(Path::new("this source")))
     }
 
@@ -179,6 +182,8 @@ pub struct State {
     pub living: Vec<Epoch>,
     /// Up to which epoch it was destroyed, if ever.
     pub destroyed: Option<Epoch>,
+    /// The last epoch of which it is known that there was one.
+    pub made: Option<Epoch>,
 }
 
 /// What a source has of all domains.
@@ -253,6 +258,9 @@ impl KeyRing {
         let state = source.state(id)?;
         let mut epochs = self.0.load(id, &state.living)?;
         if epochs.is_empty() {
+            if let Some(lost) = state.lost() {
+                return Err(Fault::Gone(id.clone(), lost).at(self.place()));
+            }
             if state.destroyed.is_some() || held.is_some() {
                 // Remembered, so that a new beginning is noticed, and nothing is made where the record of the end is lost.
                 self.0.hold(id, epochs);
@@ -260,8 +268,12 @@ impl KeyRing {
             }
             let epoch = Epoch::FIRST;
             tracing::info!(domain = %id, epoch = epoch.0, "new domain: making its secret");
-            let key = source.create(id, epoch, &fresh_key()?)?;
+            let key = source.create(id, After::Nothing, &fresh_key()?)?;
             epochs = Arc::new([Arc::new(self.0.secret(id, epoch, key)?)]);
+        }
+        for missing in state.missing() {
+            let fault = Fault::Gone(id.clone(), missing);
+            tracing::error!(domain = %id, epoch = missing.0, cause = %fault, "a secret of this domain is missing");
         }
         self.0.hold(id, Arc::clone(&epochs));
         Ok(epochs)
@@ -312,71 +324,6 @@ impl KeyRing {
         self.0.looks.may_wait_again(looked)
     }
 
-    /// Adds an epoch: what is issued from now on is issued under it. `anew`: also for a domain that was destroyed, and for
-    /// none other. Of two that rotate at once both get the same. Blocks.
-    ///
-    /// # Errors
-    /// [`Fault::Unknown`], [`Fault::Destroyed`], or the source cannot be read or written.
-    pub fn rotate(&self, id: &DomainId, anew: bool) -> Result<Arc<DomainSecret>, Error> {
-        let _working = self.0.working();
-        let (source, place) = (&*self.0.source, self.place());
-        let State { living, destroyed } = source.state(id)?;
-        // The number of one that is lost is not given to another: its file may come back.
-        let held = self.0.held(id).unwrap_or_default();
-        if let Some(lost) = held.iter().find(|secret| secret.is_lost(&living, destroyed)) {
-            return Err(Fault::Lost(id.clone(), lost.epoch).at(place));
-        }
-        let last = match (living.last(), destroyed, anew) {
-            (Some(living), _, false) => *living,
-            (None, Some(through), true) => {
-                // What a cut off destruction left would otherwise stay beside the new beginning.
-                source.destroy(id, through)?;
-                through
-            }
-            (None, Some(_), false) => return Err(Fault::Destroyed(id.clone()).at(place)),
-            (Some(_), _, true) => return Err(Fault::Alive(id.clone()).at(place)),
-            (None, None, _) => return Err(Fault::Unknown(id.clone()).at(place)),
-        };
-        let epoch = last.next().ok_or_else(|| Fault::Exhausted(id.clone()).at(place))?;
-        let key = source.create(id, epoch, &fresh_key()?)?;
-        let secret = Arc::new(self.0.secret(id, epoch, key)?);
-        if self.0.held(id).is_some() {
-            let older = held.iter().filter(|held| held.epoch < epoch && Some(held.epoch) > destroyed).cloned();
-            self.0.hold(id, std::iter::once(Arc::clone(&secret)).chain(older).collect());
-        }
-        Ok(secret)
-    }
-
-    /// Destroys an epoch and all before it; without an epoch the whole domain. Gives what was ended, which is as many
-    /// epochs as there were to be ended. Blocks.
-    ///
-    /// # Errors
-    /// [`Fault::Unknown`], [`Fault::NotOld`], or the source cannot be read or written.
-    pub fn destroy(&self, id: &DomainId, through: Option<Epoch>) -> Result<Vec<Epoch>, Error> {
-        let _working = self.0.working();
-        let (source, place) = (&*self.0.source, self.place());
-        let State { living, destroyed } = source.state(id)?;
-        let remains = source.remains()?.into_iter().filter_map(|(domain, epoch)| (domain == *id).then_some(epoch));
-        let remains: Vec<Epoch> = remains.collect();
-        let through = match (through, living.last().copied(), destroyed) {
-            // To finish what was cut off.
-            (None, None, Some(through)) => through,
-            (None, Some(last), _) => last,
-            (Some(through), Some(last), _) if through < last => through,
-            (Some(_), Some(_), _) => {
-                let living = living.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-                return Err(Fault::NotOld { domain: id.clone(), living }.at(place));
-            }
-            (Some(_), None, Some(_)) => return Err(Fault::Destroyed(id.clone()).at(place)),
-            (_, None, None) => return Err(Fault::Unknown(id.clone()).at(place)),
-        };
-        source.destroy(id, through)?;
-        self.0.end(id, through);
-        let mut ended = [remains, living].concat();
-        ended.retain(|epoch| *epoch <= through);
-        Ok(ended)
-    }
-
     /// The key of entity tags.
     #[must_use]
     pub fn tags(&self) -> Key {
@@ -389,6 +336,14 @@ impl KeyRing {
     /// The source cannot be read.
     pub fn list(&self) -> Result<Vec<(DomainId, Epoch)>, Error> {
         self.0.source.list()
+    }
+
+    /// What there is of every domain; makes nothing.
+    ///
+    /// # Errors
+    /// The source cannot be read at all.
+    pub fn survey(&self) -> Result<Survey, Error> {
+        self.0.source.survey()
     }
 
     /// What there is of a domain; makes nothing.

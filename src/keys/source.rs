@@ -90,3 +90,17 @@ pub fn init(settings: &Settings) -> Result<(), Error> {
         Some(wrapping) => folder::init_over(&settings.folder, &*wrapping),
     }
 }
+
+/// All that is wrong with the keys, without making or changing anything: what is missing, damaged, open to others, or does not belong to
+/// its root. A key service is not asked: of what it wraps the form alone is looked at.
+#[must_use]
+pub fn inspect(settings: &Settings) -> Vec<Error> {
+    let folder = &settings.folder;
+    match (&settings.root, settings.wrapping()) {
+        (Source::Folder, _) => folder::inspect_root(folder),
+        (Source::Transit(_), Ok(Some(wrapping))) => folder::inspect_over(folder, wrapping.version(), None),
+        (_, Ok(Some(wrapping))) => folder::inspect_over(folder, wrapping.version(), Some(&*wrapping)),
+        (_, Ok(None)) => Vec::new(),
+        (_, Err(error)) => vec![error],
+    }
+}

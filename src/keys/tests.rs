@@ -74,7 +74,7 @@ fn init_makes_a_folder_and_a_root_key_that_only_the_owner_can_read() {
     assert_eq!(fs::read_dir(&place.folder).unwrap().count(), 1, "no unfinished file is left");
     print(&place.ring().unwrap(), "parcelo");
     assert_eq!(mode(&place.secret()), 0o600);
-    assert_eq!(fs::read_dir(&place.folder).unwrap().count(), 2);
+    assert_eq!(fs::read_dir(&place.folder).unwrap().count(), 3);
 }
 
 #[test]
@@ -136,7 +136,7 @@ fn rings_that_race_for_a_new_domain_agree() {
         assert!(found.iter().all(|print| *print == found[0]));
         assert_eq!(print(&place.ring().unwrap(), &name), found[0]);
     }
-    assert_eq!(fs::read_dir(&place.folder).unwrap().count(), 21, "no unfinished file is left");
+    assert_eq!(fs::read_dir(&place.folder).unwrap().count(), 41, "no unfinished file is left");
 }
 
 #[test]

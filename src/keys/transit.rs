@@ -145,26 +145,40 @@ impl Transit {
         let deadline = Instant::now() + *timeout;
         let mut renewed = false;
         for tried in 1.. {
-            let (token, fresh) = self.token(deadline)?;
-            renewed |= fresh;
-            let left = deadline.saturating_duration_since(Instant::now());
-            match self.send(&path, Some(&token), body, left.min(TRY)) {
-                Ok(answer) if answer.status == 403 && !renewed => {
-                    // It may have run out: once with a new one.
-                    *self.token.lock().unwrap_or_else(PoisonError::into_inner) = None;
-                }
+            let outcome = self.try_to(&path, body, deadline, &mut renewed);
+            match outcome {
+                // It may have run out: once with a new one.
+                Err(Failed::RunOut) => continue,
+                Err(Failed::ForGood(fault)) => return Err(fault),
                 Ok(answer) if !worth_another_try(answer.status) => return Ok(answer),
-                outcome if tried >= TRIES => return outcome.map_err(fault),
                 outcome => {
                     let pause = PAUSE * 2u32.saturating_pow(tried - 1);
-                    if deadline.saturating_duration_since(Instant::now()) <= pause {
-                        return outcome.map_err(fault);
+                    if tried >= TRIES || deadline.saturating_duration_since(Instant::now()) <= pause {
+                        return outcome.map_err(Failed::fault);
                     }
                     std::thread::sleep(pause);
                 }
             }
         }
         Err(Fault::Service(Service::Slow))
+    }
+
+    /// One try, the login included. `renewed`: whether what we come with was got for this act.
+    fn try_to(
+        &self,
+        path: &str,
+        body: &Zeroizing<String>,
+        deadline: Instant,
+        renewed: &mut bool,
+    ) -> Result<Answer, Failed> {
+        let (token, fresh) = self.token(deadline)?;
+        *renewed |= fresh;
+        let answer = self.send(path, Some(&token), body, left(deadline)).map_err(Failed::Sent)?;
+        if answer.status == 403 && !*renewed {
+            *self.token.lock().unwrap_or_else(PoisonError::into_inner) = None;
+            return Err(Failed::RunOut);
+        }
+        Ok(answer)
     }
 
     fn send(
@@ -190,16 +204,20 @@ impl Transit {
     }
 
     /// What we come with, and whether it was got just now.
-    fn token(&self, deadline: Instant) -> Result<(Secret<String>, bool), Fault> {
-        let mut token = self.token.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(token) = &*token {
+    fn token(&self, deadline: Instant) -> Result<(Secret<String>, bool), Failed> {
+        let known = || self.token.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(token) = &*known() {
             return Ok((token.clone(), false));
         }
+        // Not under the lock: a service that hangs keeps nobody but the one who asks it.
         let fresh = match &self.settings.login {
-            Login::Token(credential) => credential.read()?,
-            Login::AppRole { mount, role, secret } => self.log_in(mount, role, &secret.read()?, deadline)?,
+            Login::Token(credential) => credential.read().map_err(Failed::ForGood)?,
+            Login::AppRole { mount, role, secret } => {
+                let secret = secret.read().map_err(Failed::ForGood)?;
+                self.log_in(mount, role, &secret, deadline)?
+            }
         };
-        *token = Some(fresh.clone());
+        *known() = Some(fresh.clone());
         Ok((fresh, true))
     }
 
@@ -209,20 +227,50 @@ impl Transit {
         role: &str,
         secret: &Secret<String>,
         deadline: Instant,
-    ) -> Result<Secret<String>, Fault> {
-        let secret = json(secret.expose_secret())?;
-        let body = Zeroizing::new(format!("{{\"role_id\":{},\"secret_id\":{}}}", *json(role)?, *secret));
-        let left = deadline.saturating_duration_since(Instant::now());
-        let answer = self.send(&format!("/v1/auth/{mount}/login"), None, &body, left.min(TRY)).map_err(fault)?;
+    ) -> Result<Secret<String>, Failed> {
+        let secret = json(secret.expose_secret()).map_err(Failed::ForGood)?;
+        let role = json(role).map_err(Failed::ForGood)?;
+        let body = Zeroizing::new(format!("{{\"role_id\":{},\"secret_id\":{}}}", *role, *secret));
+        let answer =
+            self.send(&format!("/v1/auth/{mount}/login"), None, &body, left(deadline)).map_err(Failed::Sent)?;
         match answer.status {
             200 => {}
             // Which of them it is depends on the version.
-            400 | 401 | 403 => return Err(Fault::Service(Service::Login)),
-            status => return Err(Fault::Service(Service::of(status))),
+            400 | 401 | 403 => return Err(Failed::ForGood(Fault::Service(Service::Login))),
+            status if worth_another_try(status) => return Err(Failed::ForNow(status)),
+            status => return Err(Failed::ForGood(Fault::Service(Service::of(status)))),
         }
-        let LoggedIn { auth } = parse(&answer)?;
+        let LoggedIn { auth } = parse(&answer).map_err(Failed::ForGood)?;
         Ok(Secret::new(auth.client_token.to_string()))
     }
+}
+
+/// Why a try has come to nothing.
+enum Failed {
+    /// What we come with is not taken any more.
+    RunOut,
+    /// No answer.
+    Sent(Failure),
+    /// A login that may go through a moment later.
+    ForNow(u16),
+    /// Another try is of no use.
+    ForGood(Fault),
+}
+
+impl Failed {
+    fn fault(self) -> Fault {
+        match self {
+            Self::RunOut => Fault::Service(Service::Denied),
+            Self::Sent(failure) => fault(failure),
+            Self::ForNow(status) => Fault::Service(Service::of(status)),
+            Self::ForGood(fault) => fault,
+        }
+    }
+}
+
+/// The time for a try.
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now()).min(TRY)
 }
 
 impl Credential {

@@ -193,7 +193,7 @@ fn a_partner_whose_domain_is_destroyed_is_suspended_until_it_is_begun_anew() {
         |registry: &Registry| registry.current().partners.iter().map(|partner| partner.suspended).collect::<Vec<_>>();
     assert_eq!(suspended(&registry), [false, false]);
     let domain = DomainId::parse("a").unwrap();
-    place.keys().destroy(&domain, None).unwrap();
+    place.keys().destroy(&domain, None, None).unwrap();
     assert!(matches!(registry.reload(), Ok(Reload::Changed(_))));
     assert_eq!(suspended(&registry), [true, false]);
     assert_eq!(suspended(&place.open().unwrap()), [true, false], "also after a restart");
@@ -235,7 +235,7 @@ fn a_destroyed_domain_ends_although_the_policies_do_not_load() {
     };
     let (sealer, _) = issue().unwrap();
     place.write("b.toml", "nonsense");
-    place.keys().destroy(&domain, None).unwrap();
+    place.keys().destroy(&domain, None, None).unwrap();
     registry.reload().unwrap_err();
     let mut token = Vec::new();
     sealer.issue(crate::vault::token::Value::Text("anna"), &mut token);

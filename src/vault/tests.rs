@@ -30,14 +30,20 @@ impl KeySource for Memory {
     fn load(&self, domain: &DomainId, epoch: Epoch) -> Result<Option<keys::Key>, keys::Error> {
         Ok(self.secrets.lock().unwrap().get(&(domain.clone(), epoch)).cloned())
     }
-    fn create(&self, domain: &DomainId, epoch: Epoch, fresh: &keys::Key) -> Result<keys::Key, keys::Error> {
+    fn create(
+        &self,
+        domain: &DomainId,
+        after: keys::change::After,
+        fresh: &keys::Key,
+    ) -> Result<keys::Key, keys::Error> {
+        let epoch = after.epoch().unwrap();
         Ok(self.secrets.lock().unwrap().entry((domain.clone(), epoch)).or_insert(fresh.clone()).clone())
     }
     fn list(&self) -> Result<Vec<(DomainId, Epoch)>, keys::Error> {
         self.listed.fetch_add(1, Ordering::SeqCst);
         Ok(self.secrets.lock().unwrap().keys().cloned().collect())
     }
-    fn destroy(&self, domain: &DomainId, through: Epoch) -> Result<(), keys::Error> {
+    fn destroy(&self, domain: &DomainId, through: Epoch, _: bool) -> Result<(), keys::Error> {
         self.secrets.lock().unwrap().retain(|(of, epoch), _| of != domain || *epoch > through);
         Ok(())
     }

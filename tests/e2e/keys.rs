@@ -128,10 +128,10 @@ async fn what_is_destroyed_is_dead_text_and_its_partner_gets_nothing_until_a_new
     ring.rotate(&parcelo(), false).unwrap();
     tidegate.reload().await.unwrap();
     let new = tokens(&partner).await;
-    ring.destroy(&parcelo(), Some(Epoch::FIRST)).unwrap();
+    ring.destroy(&parcelo(), Some(Epoch::FIRST), None).unwrap();
     tidegate.reload().await.unwrap();
     assert_eq!((send_back(&partner, &old).await, send_back(&partner, &new).await), (422, 200));
-    ring.destroy(&parcelo(), None).unwrap();
+    ring.destroy(&parcelo(), None, None).unwrap();
     // The folder is watched.
     let suspended = (403, "agreement_suspended".to_owned());
     assert!(until(async || partner.get("/v1/orders").await.status == 403).await);

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::ids::{DomainId, PartnerId};
+use crate::keys::change::ending;
 use crate::keys::{Epoch, KeyRing};
 use crate::vault::Vault;
 use crate::vault::token::MARK;
@@ -43,14 +44,10 @@ pub(super) fn run(args: Args, input: &mut dyn BufRead, out: &mut dyn Write, err:
         None => None,
     };
     may_end(&domain, through, uses.as_ref(), args.force)?;
-    let ending = ending(ring, &domain, through)?;
+    let ending = ending(&ring.state(&domain)?, through);
     foretell(&vault, &domain, &ending, through.is_some(), uses.as_ref(), &found, out)?;
     confirm(&domain, args.yes.as_deref(), input, out)?;
-    if self::ending(ring, &domain, through)? != ending {
-        let help = "nothing was changed, begin again to see what would end now";
-        return Err(Stop::Say(format!("the epochs of `{domain}` have changed while you were asked: {help}")));
-    }
-    let ended = ring.destroy(&domain, through)?;
+    let ended = ring.destroy(&domain, through, Some(&ending))?;
     writeln!(
         out,
         "destroyed {} of domain `{domain}`",
@@ -80,13 +77,6 @@ fn may_end(domain: &DomainId, through: Option<Epoch>, uses: Option<&Uses>, force
         "the policy of {} names domain `{domain}`: remove the policy first, or `--force`, and nothing is shared with that partner any more",
         names.join(", ")
     )))
-}
-
-/// The epochs that would end.
-fn ending(ring: &KeyRing, domain: &DomainId, through: Option<Epoch>) -> Result<Vec<Epoch>, Stop> {
-    let mut living = ring.state(domain)?.living;
-    living.retain(|epoch| through.is_none_or(|through| *epoch <= through));
-    Ok(living)
 }
 
 fn foretell(

@@ -199,7 +199,7 @@ fn init(folder: Option<PathBuf>, place: Place, out: &mut dyn Write, err: &mut dy
 fn list(folder: Option<PathBuf>, place: Place, out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Stop> {
     let ring = Arc::new(KeyRing::open_source(&place.find(folder, err)?.keys)?);
     let (domains, destroyed, remains) = (ring.list()?, ring.destroyed()?, ring.remains()?);
-    let vault = Vault::new(ring);
+    let vault = Vault::new(Arc::clone(&ring));
     let names = domains.iter().chain(&destroyed).map(|(domain, _)| domain.as_str().len());
     let width = names.fold("DOMAIN".len(), usize::max);
     writeln!(out, "{:width$}  EPOCH  TOKENS BEGIN WITH", "DOMAIN")?;
@@ -207,6 +207,12 @@ fn list(folder: Option<PathBuf>, place: Place, out: &mut dyn Write, err: &mut dy
         let ids = vault.key_ids(domain)?;
         let id = ids.iter().find(|(of, _)| of == epoch).map_or("", |(_, id)| id);
         writeln!(out, "{:width$}  {:<5}  {MARK}{id}", domain.as_str(), epoch.0)?;
+    }
+    for (domain, state) in &ring.survey()?.domains {
+        for epoch in state.missing() {
+            let file = format!("restore `{domain}@{epoch}.key` from the backup");
+            writeln!(out, "{:width$}  {:<5}  MISSING: {file}", domain.as_str(), epoch.0)?;
+        }
     }
     for (domain, through) in &destroyed {
         let left = if remains.iter().any(|(of, _)| of == domain) {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::ids::{Category, DomainId, Shape};
+use crate::keys::change::After;
 use crate::keys::folder::Folder;
 use crate::keys::{Epoch, Error, Key, KeySource, Survey};
 use crate::vault::store::memory::Memory;
@@ -41,8 +42,8 @@ impl KeySource for Gated {
     fn load(&self, domain: &DomainId, epoch: Epoch) -> Result<Option<Key>, Error> {
         self.folder.load(domain, epoch)
     }
-    fn create(&self, domain: &DomainId, epoch: Epoch, fresh: &Key) -> Result<Key, Error> {
-        self.folder.create(domain, epoch, fresh)
+    fn create(&self, domain: &DomainId, after: After, fresh: &Key) -> Result<Key, Error> {
+        self.folder.create(domain, after, fresh)
     }
     fn list(&self) -> Result<Vec<(DomainId, Epoch)>, Error> {
         self.folder.list()

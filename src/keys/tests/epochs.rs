@@ -1,12 +1,14 @@
 //! Rotations, the end of epochs and of domains, and a machine that dies at every step of them.
 
+use super::super::change::{After, ending};
 use super::super::files::death;
 use super::*;
 
 impl Place {
     fn files(&self) -> Vec<String> {
         let names = fs::read_dir(&self.folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-        let mut names: Vec<_> = names.collect();
+        // What was made is told beside.
+        let mut names: Vec<_> = names.filter(|name| !name.ends_with(".made")).collect();
         names.sort();
         names
     }
@@ -90,7 +92,7 @@ fn a_domain_that_was_destroyed_is_not_made_anew_until_somebody_says_so() {
     let before = prints(&place.ring().unwrap(), "parcelo");
     rotate(&place, "parcelo");
     let ring = place.ring().unwrap();
-    assert_eq!(ring.destroy(&domain("parcelo"), None).unwrap(), [Epoch(1), Epoch(2)]);
+    assert_eq!(ring.destroy(&domain("parcelo"), None, None).unwrap(), [Epoch(1), Epoch(2)]);
     assert_eq!(place.files(), ["parcelo@2.destroyed", "root.key"]);
     for ring in [&ring, &place.ring().unwrap()] {
         for said in [message(ring.domain(&domain("parcelo"))), message(ring.rotate(&domain("parcelo"), false))] {
@@ -113,7 +115,7 @@ fn what_comes_back_from_a_backup_stays_dead_and_is_named() {
     let ring = place.ring().unwrap();
     print(&ring, "parcelo");
     let backup = fs::read(place.secret()).unwrap();
-    ring.destroy(&domain("parcelo"), None).unwrap();
+    ring.destroy(&domain("parcelo"), None, None).unwrap();
     fs::write(place.secret(), &backup).unwrap();
     place.chmod(&place.secret(), 0o600);
     let ring = place.ring().unwrap();
@@ -140,19 +142,19 @@ fn old_epochs_end_and_the_newest_only_with_its_domain() {
     for _ in 0..3 {
         rotate(&place, "parcelo");
     }
-    assert_eq!(ring.destroy(&domain("parcelo"), Some(Epoch(2))).unwrap(), [Epoch(1), Epoch(2)]);
+    assert_eq!(ring.destroy(&domain("parcelo"), Some(Epoch(2)), None).unwrap(), [Epoch(1), Epoch(2)]);
     let living: Vec<u32> = prints(&ring, "parcelo").into_iter().map(|(epoch, _)| epoch).collect();
     assert_eq!(living, [4, 3]);
     for newest in [4, 5] {
-        let said = message(ring.destroy(&domain("parcelo"), Some(Epoch(newest))));
+        let said = message(ring.destroy(&domain("parcelo"), Some(Epoch(newest)), None));
         assert!(said.contains("living epochs 3, 4"), "{said}");
     }
-    assert!(message(ring.destroy(&domain("nobody"), None)).contains("there is no domain `nobody`"));
+    assert!(message(ring.destroy(&domain("nobody"), None, None)).contains("there is no domain `nobody`"));
     assert!(message(ring.rotate(&domain("nobody"), false)).contains("there is no domain `nobody`"));
     assert_eq!(rotate(&place, "parcelo"), 5);
-    assert_eq!(ring.destroy(&domain("parcelo"), None).unwrap(), [3, 4, 5].map(Epoch));
-    assert!(message(ring.destroy(&domain("parcelo"), Some(Epoch(5)))).contains("was destroyed"));
-    assert_eq!(ring.destroy(&domain("parcelo"), None).unwrap(), [], "once more: there is nothing left");
+    assert_eq!(ring.destroy(&domain("parcelo"), None, None).unwrap(), [3, 4, 5].map(Epoch));
+    assert!(message(ring.destroy(&domain("parcelo"), Some(Epoch(5)), None)).contains("was destroyed"));
+    assert_eq!(ring.destroy(&domain("parcelo"), None, None).unwrap(), [], "once more: there is nothing left");
 }
 
 #[test]
@@ -160,7 +162,7 @@ fn a_tombstone_that_is_not_whole_is_refused() {
     let place = made();
     let ring = place.ring().unwrap();
     print(&ring, "parcelo");
-    ring.destroy(&domain("parcelo"), None).unwrap();
+    ring.destroy(&domain("parcelo"), None, None).unwrap();
     let stone = place.folder.join("parcelo@1.destroyed");
     for text in ["", "tidegate destroyed v1 parcelo 2\n", "tidegate destroyed v1 adnet 1\n"] {
         fs::write(&stone, text).unwrap();
@@ -205,7 +207,7 @@ fn a_rotation_that_dies_happened_or_did_not_and_nothing_is_lost() {
             assert_eq!(after[1..], living[..]);
         },
     );
-    assert_eq!(steps, 6, "begin, write, sync, link, tidy, sync folder");
+    assert_eq!(steps, 13, "begin, write, sync, link, tidy, sync folder; the same for the mark, and the old mark goes");
 }
 
 #[test]
@@ -228,7 +230,7 @@ fn a_destruction_that_dies_leaves_all_alive_or_all_dead_and_can_be_finished() {
             // What an earlier crash left: a second name of a secret.
             fs::hard_link(place.secret(), place.folder.join(".new-0123")).unwrap();
         },
-        |ring| ring.destroy(&domain("parcelo"), None).is_ok(),
+        |ring| ring.destroy(&domain("parcelo"), None, None).is_ok(),
         |place, done| {
             let ring = place.ring().unwrap();
             match ring.epochs(&domain("parcelo")) {
@@ -239,12 +241,12 @@ fn a_destruction_that_dies_leaves_all_alive_or_all_dead_and_can_be_finished() {
             if done {
                 assert_eq!(place.files(), ["adnet@1.key", "parcelo@2.destroyed", "root.key"]);
             }
-            place.ring().unwrap().destroy(&domain("parcelo"), None).unwrap();
+            place.ring().unwrap().destroy(&domain("parcelo"), None, None).unwrap();
             assert_eq!(place.files(), ["adnet@1.key", "parcelo@2.destroyed", "root.key"]);
             assert!(message(place.ring().unwrap().domain(&domain("parcelo"))).contains("was destroyed"));
         },
     );
-    assert_eq!(steps, 10, "six for the tombstone, one for each file, and the folder");
+    assert_eq!(steps, 11, "six for the tombstone, one for each file, and the folder");
 }
 
 #[test]
@@ -252,9 +254,9 @@ fn a_secret_goes_only_after_the_tombstone_is_durable() {
     let place = made();
     two_epochs(&place);
     let ring = place.ring().unwrap();
-    let (done, steps) = death::after(100, || ring.destroy(&domain("parcelo"), None));
+    let (done, steps) = death::after(100, || ring.destroy(&domain("parcelo"), None, None));
     done.unwrap();
-    let wanted = ["begin", "write", "sync", "link", "tidy", "sync folder", "remove", "remove", "sync folder"];
+    let wanted = ["begin", "write", "sync", "link", "tidy", "sync folder", "remove", "remove", "remove", "sync folder"];
     assert_eq!(steps, wanted);
     assert_eq!(place.unfinished(), 0);
 }
@@ -266,7 +268,7 @@ fn a_new_beginning_that_dies_never_brings_the_old_back() {
             two_epochs(place);
             let ring = place.ring().unwrap();
             // Cut off before the files were gone.
-            let (done, _) = death::after(6, || ring.destroy(&domain("parcelo"), None));
+            let (done, _) = death::after(6, || ring.destroy(&domain("parcelo"), None, None));
             assert!(done.is_err() && ring.remains().unwrap().len() == 2);
         },
         |ring| ring.rotate(&domain("parcelo"), true).is_ok(),
@@ -326,6 +328,8 @@ fn another_secret_under_the_same_number_is_noticed() {
     let (before, stamp) = (prints(&ring, "parcelo"), ring.stamp());
     let backup = fs::read(place.secret()).unwrap();
     fs::remove_file(place.secret()).unwrap();
+    // Somebody has taken away all that told of it.
+    fs::remove_file(place.folder.join("parcelo@1.made")).unwrap();
     let other = prints(&place.ring().unwrap(), "parcelo");
     assert_eq!((wrong(&ring), other[0].0), (vec![], 1));
     assert_ne!(ring.stamp(), stamp);
@@ -344,7 +348,7 @@ fn a_destruction_is_taken_whatever_is_wrong_with_the_others() {
     }
     let (ended, kept) = (ring.domain(&domain("parcelo")).unwrap(), prints(&ring, "adnet"));
     rotate(&place, "admira");
-    place.ring().unwrap().destroy(&domain("parcelo"), None).unwrap();
+    place.ring().unwrap().destroy(&domain("parcelo"), None, None).unwrap();
     place.put("adnet@1.key", b"damaged");
     place.put("notes.txt", b"");
     let found = wrong(&ring);
@@ -359,4 +363,96 @@ fn a_destruction_is_taken_whatever_is_wrong_with_the_others() {
     fs::remove_file(place.folder.join("parcelo@1.destroyed")).unwrap();
     wrong(&ring);
     assert!(message(ring.domain(&domain("parcelo"))).contains("was destroyed"));
+}
+
+#[test]
+fn a_number_that_was_lost_is_not_given_to_another_secret_by_a_program_that_never_had_it() {
+    let place = made();
+    print(&place.ring().unwrap(), "parcelo");
+    rotate(&place, "parcelo");
+    let backup = fs::read(place.folder.join("parcelo@2.key")).unwrap();
+    fs::remove_file(place.folder.join("parcelo@2.key")).unwrap();
+    let fresh = place.ring().unwrap();
+    let said = message(fresh.rotate(&domain("parcelo"), false));
+    assert!(said.contains("epoch 2, is missing") && said.contains("Restore `parcelo@2.key`"), "{said}");
+    assert_eq!(prints(&fresh, "parcelo").len(), 1, "what there is goes on");
+    place.put("parcelo@2.key", &backup);
+    assert_eq!(rotate(&place, "parcelo"), 3);
+    // The only one.
+    print(&place.ring().unwrap(), "adnet");
+    fs::remove_file(place.folder.join("adnet@1.key")).unwrap();
+    let fresh = place.ring().unwrap();
+    for said in [message(fresh.domain(&domain("adnet"))), message(fresh.rotate(&domain("adnet"), false))] {
+        assert!(said.contains("epoch 1, is missing"), "{said}");
+    }
+    assert_eq!(place.files(), ["parcelo@1.key", "parcelo@2.key", "parcelo@3.key", "root.key"], "nothing was made");
+    // Whoever has no backup ends it, and begins anew.
+    fresh.destroy(&domain("adnet"), None, None).unwrap();
+    assert_eq!(fresh.rotate(&domain("adnet"), true).unwrap().epoch(), Epoch(2));
+    assert_eq!(prints(&place.ring().unwrap(), "adnet").len(), 1);
+}
+
+#[test]
+fn whoever_rotates_while_the_domain_is_destroyed_makes_nothing() {
+    let place = made();
+    let ring = place.ring().unwrap();
+    print(&ring, "parcelo");
+    let source = folder::Folder::open(&place.folder).unwrap();
+    let key = random_key().unwrap();
+    let follow = |after| message(source.create(&domain("parcelo"), after, &key));
+    // Each is what a program had seen before another one came in between.
+    assert!(follow(After::End(Epoch(1))).contains("at the same time"));
+    ring.destroy(&domain("parcelo"), None, None).unwrap();
+    assert!(follow(After::Living(Epoch(1))).contains("at the same time"));
+    assert!(follow(After::Nothing).contains("was destroyed"));
+    assert_eq!(place.files(), ["parcelo@1.destroyed", "root.key"]);
+    ring.rotate(&domain("parcelo"), true).unwrap();
+    ring.rotate(&domain("parcelo"), false).unwrap();
+    assert!(follow(After::End(Epoch(3))).contains("at the same time"));
+    assert!(message(source.destroy(&domain("parcelo"), Epoch(2), true)).contains("at the same time"));
+    assert_eq!(place.files(), ["parcelo@1.destroyed", "parcelo@2.key", "parcelo@3.key", "root.key"]);
+}
+
+#[test]
+fn no_more_ends_than_was_shown() {
+    let place = made();
+    let ring = place.ring().unwrap();
+    print(&ring, "parcelo");
+    let shown = ending(&ring.state(&domain("parcelo")).unwrap(), None);
+    rotate(&place, "parcelo");
+    assert!(message(ring.destroy(&domain("parcelo"), None, Some(&shown))).contains("at the same time"));
+    assert_eq!(prints(&place.ring().unwrap(), "parcelo").len(), 2);
+    let shown = ending(&ring.state(&domain("parcelo")).unwrap(), None);
+    assert_eq!(ring.destroy(&domain("parcelo"), None, Some(&shown)).unwrap(), [Epoch(1), Epoch(2)]);
+}
+
+#[test]
+fn rotations_and_destructions_at_once_leave_a_domain_that_lives_or_does_not() {
+    for _ in 0..20 {
+        let place = made();
+        print(&place.ring().unwrap(), "parcelo");
+        let barrier = Barrier::new(2);
+        let (rotated, destroyed) = std::thread::scope(|scope| {
+            let rotating = scope.spawn(|| {
+                let ring = place.ring().unwrap();
+                barrier.wait();
+                ring.rotate(&domain("parcelo"), false).map(|secret| secret.epoch())
+            });
+            let ring = place.ring().unwrap();
+            barrier.wait();
+            let destroyed = ring.destroy(&domain("parcelo"), None, None);
+            (rotating.join().unwrap(), destroyed)
+        });
+        match (rotated, destroyed) {
+            (Ok(_), Ok(ended)) => assert_eq!(ended, [Epoch(1), Epoch(2)], "the rotation came first"),
+            (Ok(_), Err(error)) => assert!(matches!(error.fault, Fault::Changed(_)), "{error}"),
+            (Err(error), Ok(ended)) => {
+                assert!(matches!(error.fault, Fault::Changed(_) | Fault::Destroyed(_)), "{error}");
+                assert_eq!(ended, [Epoch(1)]);
+            }
+            (Err(error), Err(other)) => panic!("{error}, {other}"),
+        }
+        let state = place.ring().unwrap().state(&domain("parcelo")).unwrap();
+        assert!(state.living.is_empty() == state.destroyed.is_some(), "{state:?}");
+    }
 }

@@ -111,7 +111,7 @@ fn a_key_service_wraps_and_unwraps_and_the_root_never_comes_to_us() {
     assert_eq!(*again.epochs(&domain("parcelo")).unwrap()[1].derive::<32>("test", &[]).expose_secret(), first);
     assert_eq!(again.tags().expose_secret(), ring.tags().expose_secret());
     assert_eq!(place.ring().err().map(|error| error.to_string().contains("another source")), Some(true));
-    ring.destroy(&domain("parcelo"), None).unwrap();
+    ring.destroy(&domain("parcelo"), None, None).unwrap();
     assert!(message(KeyRing::open_source(&settings).unwrap().domain(&domain("parcelo"))).contains("was destroyed"));
     let seen = fake.state.lock().unwrap().seen.clone();
     assert!(
@@ -165,6 +165,23 @@ fn a_role_logs_in_and_again_when_its_token_has_run_out() {
     print(&ring, "adnet");
     let (encrypt, decrypt) = ("POST /v1/transit/encrypt/tidegate", "POST /v1/transit/decrypt/tidegate");
     assert_eq!(fake.asked(), [encrypt, "POST /v1/auth/approle/login", encrypt, decrypt]);
+    // A login has its bad moments, too.
+    let login = "POST /v1/auth/approle/login";
+    let program = || {
+        let opened = KeyRing::open_source(&settings);
+        (opened.map(drop).map_err(|error| error.to_string()), fake.asked())
+    };
+    for moment in [Wrong::Status(500), Wrong::Status(503), Wrong::Status(429), Wrong::HangUp] {
+        fake.go_wrong(&[moment]);
+        let (opened, asked) = program();
+        opened.unwrap_or_else(|error| panic!("{moment:?}: {error}"));
+        assert_eq!(asked, [login, login, decrypt], "{moment:?}");
+    }
+    fake.go_wrong(&[Wrong::Status(503); 8]);
+    let (opened, asked) = program();
+    assert!(opened.unwrap_err().contains("is sealed or not ready (503)"));
+    assert_eq!(asked, [login; 4], "tries are bounded");
+    fake.go_wrong(&[]);
     let said = message(KeyRing::open_source(&place.transit(&url, role("wrong"))));
     assert!(said.contains("did not take the role: `role_id` or `secret_id` is wrong"), "{said}");
 }

@@ -242,7 +242,7 @@ async fn a_destroyed_domain_stores_and_gives_back_nothing_more() {
     let finder = finder(&vault, "anna", "id");
     let token = issue(&vault, &anna, Value::Text("Anna")).await;
     let genuine = finder.genuine(&token).unwrap();
-    vault.keys().destroy(&domain("anna"), None).unwrap();
+    vault.keys().destroy(&domain("anna"), None, None).unwrap();
     assert!(finder.genuine(&token).is_none() && !anna.owns(&token));
     assert_eq!(open(&vault, genuine).await, None, "also of what was asked before");
     let again = [Ask::Issue(Wanted::new(&anna, Value::Text("Anna")))];

@@ -11,14 +11,19 @@ impl KeySource for Shared {
     fn load(&self, domain: &DomainId, epoch: Epoch) -> Result<Option<keys::Key>, keys::Error> {
         self.0.load(domain, epoch)
     }
-    fn create(&self, domain: &DomainId, epoch: Epoch, fresh: &keys::Key) -> Result<keys::Key, keys::Error> {
-        self.0.create(domain, epoch, fresh)
+    fn create(
+        &self,
+        domain: &DomainId,
+        after: keys::change::After,
+        fresh: &keys::Key,
+    ) -> Result<keys::Key, keys::Error> {
+        self.0.create(domain, after, fresh)
     }
     fn list(&self) -> Result<Vec<(DomainId, Epoch)>, keys::Error> {
         self.0.list()
     }
-    fn destroy(&self, domain: &DomainId, through: Epoch) -> Result<(), keys::Error> {
-        self.0.destroy(domain, through)
+    fn destroy(&self, domain: &DomainId, through: Epoch, whole: bool) -> Result<(), keys::Error> {
+        self.0.destroy(domain, through, whole)
     }
     fn derived(&self, purpose: &str) -> keys::Key {
         self.0.derived(purpose)
@@ -140,7 +145,7 @@ fn an_ended_epoch_is_foreign_after_the_keys_were_read_again() {
     let old = token(&house.sealer("parcelo", "name", Shape::Opaque), "Anna");
     house.rotate("parcelo");
     let new = token(&house.sealer("parcelo", "name", Shape::Opaque), "Anna");
-    house.vault.keys().destroy(&domain("parcelo"), Some(Epoch::FIRST)).unwrap();
+    house.vault.keys().destroy(&domain("parcelo"), Some(Epoch::FIRST), None).unwrap();
     let opener = house.opener("parcelo", "name");
     assert_eq!(open(&opener, &old), nothing(Opened::Foreign));
     assert_eq!(open(&opener, &new).0, Opened::Text);
@@ -164,7 +169,7 @@ fn digits_stay_with_the_oldest_epoch_that_lives_and_pseudonyms_go_with_the_newes
     let (second, opener) = digits(&house);
     assert_eq!((&first, open(&opener, &first)), (&second, (Opened::Text, "12345678".to_owned())));
     assert_ne!(hashed, pseudonym(&house));
-    house.vault.keys().destroy(&domain("parcelo"), Some(Epoch::FIRST)).unwrap();
+    house.vault.keys().destroy(&domain("parcelo"), Some(Epoch::FIRST), None).unwrap();
     let (third, opener) = digits(&house);
     assert_ne!(first, third);
     assert_eq!(open(&opener, &third), (Opened::Text, "12345678".to_owned()));
@@ -181,7 +186,7 @@ fn whatever_is_wrong_with_a_token_the_cipher_runs_once_and_the_answer_is_one() {
     let ended = of(&house, "parcelo", "name");
     house.rotate("parcelo");
     let new = of(&house, "parcelo", "name");
-    house.vault.keys().destroy(&domain("parcelo"), Some(Epoch(2))).unwrap();
+    house.vault.keys().destroy(&domain("parcelo"), Some(Epoch(2)), None).unwrap();
     let opener = house.opener("parcelo", "name");
     let count = |text: &str| {
         let before = OPENED.get();
@@ -224,7 +229,7 @@ fn what_was_bound_before_a_destruction_does_nothing_after_it() {
     let sealers = [of(Shape::Opaque), of(Shape::Email), of(Shape::Digits)];
     let values = ["12345678", "anna@example.org", "12345678"];
     let tokens: Vec<String> = sealers.iter().zip(values).map(|(sealer, value)| token(sealer, value)).collect();
-    house.vault.keys().destroy(&parcelo, None).unwrap();
+    house.vault.keys().destroy(&parcelo, None, None).unwrap();
     for (sealer, value) in sealers.iter().zip(values) {
         assert_eq!(issue(sealer, Value::Text(value)), (Issued::Unfit, String::new()));
     }
@@ -240,7 +245,7 @@ fn an_old_epoch_ends_for_those_who_were_bound_before() {
     let old = token(&house.sealer("parcelo", "name", Shape::Opaque), "Anna");
     house.rotate("parcelo");
     let (sealer, opener) = (house.sealer("parcelo", "name", Shape::Opaque), house.opener("parcelo", "name"));
-    house.vault.keys().destroy(&domain("parcelo"), Some(Epoch::FIRST)).unwrap();
+    house.vault.keys().destroy(&domain("parcelo"), Some(Epoch::FIRST), None).unwrap();
     assert_eq!(open(&opener, &old), nothing(Opened::Foreign));
     assert_eq!(open(&opener, &token(&sealer, "Anna")).0, Opened::Text);
 }
