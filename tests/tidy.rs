@@ -63,6 +63,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("fpe", &["vault/seal"]),
     ("fjall", &["vault/store/embedded"]),
     ("quick_cache", &["vault/store/embedded"]),
+    ("xxhash_rust", &["vault/store/embedded"]),
 ];
 
 /// Where a test's subject is a peer that is slow, so that it has to be slow. Nowhere else does a test sleep.

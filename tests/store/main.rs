@@ -23,3 +23,4 @@ mod entries;
 mod erasure;
 mod kill;
 mod memory;
+mod torn;

@@ -1,5 +1,7 @@
 //! Changes to the tables that are made at once, or not at all. Start at [`Batch`].
 
+use std::collections::HashSet;
+
 use fjall::{Keyspace, OwnedWriteBatch, PersistMode};
 
 use super::super::super::seal::gcm;
@@ -19,8 +21,9 @@ const FREE: u8 = 1;
 pub(super) struct Batch<'t> {
     tables: &'t Tables,
     batch: OwnedWriteBatch,
-    /// Slots that entries of it were given.
+    /// Slots that entries of it were given; those that were used before by themselves, too.
     taken: Vec<Slot>,
+    again: HashSet<Slot>,
     /// Slots of entries that it removes.
     left: Vec<Slot>,
 }
@@ -28,7 +31,7 @@ pub(super) struct Batch<'t> {
 impl<'t> Batch<'t> {
     pub(super) fn new(tables: &'t Tables) -> Self {
         let batch = tables.database.batch().durability(Some(PersistMode::SyncData));
-        Self { tables, batch, taken: Vec::new(), left: Vec::new() }
+        Self { tables, batch, taken: Vec::new(), again: HashSet::new(), left: Vec::new() }
     }
 
     /// A new entry. Its row is in front of what leads to it, so that who follows finds it.
@@ -46,7 +49,7 @@ impl<'t> Batch<'t> {
         let Taken { slot, key, again } = self.tables.slots.take()?;
         self.taken.push(slot);
         if again {
-            self.batch.remove(&self.tables.free, mark(FREE, slot));
+            self.again.insert(slot);
         }
         let mut row = Kept::encode(entry, slot, spilt);
         let mut sealed = row.split_off(row.len() - entry.sealed.len());
@@ -112,7 +115,17 @@ impl<'t> Batch<'t> {
     }
 
     /// The same, and says nothing of the file of keys.
-    pub(super) fn commit_untold(self) -> Result<Vec<Slot>, Failure> {
+    pub(super) fn commit_untold(mut self) -> Result<Vec<Slot>, Failure> {
+        // Each mark once: changes of one batch have no order.
+        for slot in self.tables.slots.untold() {
+            self.batch.remove(&self.tables.free, mark(TO_OVERWRITE, slot));
+            if !self.again.remove(&slot) {
+                self.batch.insert(&self.tables.free, mark(FREE, slot), []);
+            }
+        }
+        for slot in &self.again {
+            self.batch.remove(&self.tables.free, mark(FREE, *slot));
+        }
         self.batch.commit()?;
         Ok(self.left)
     }
@@ -120,16 +133,6 @@ impl<'t> Batch<'t> {
     /// Gives back what it took, because it is not committed.
     pub(super) fn drop_taken(self) {
         self.tables.slots.give_back(&self.taken);
-    }
-
-    /// Says that these were overwritten. Without a sync: where that is lost, they are overwritten once more.
-    pub(super) fn free(tables: &Tables, slots: &[Slot]) -> Result<(), Failure> {
-        let mut batch = tables.database.batch();
-        for slot in slots {
-            batch.remove(&tables.free, mark(TO_OVERWRITE, *slot));
-            batch.insert(&tables.free, mark(FREE, *slot), []);
-        }
-        Ok(batch.commit()?)
     }
 }
 

@@ -8,6 +8,7 @@
 mod batch;
 mod cache;
 mod group;
+mod journals;
 mod lock;
 mod seek;
 mod slots;
@@ -75,6 +76,17 @@ pub enum OpenError {
         folder: PathBuf,
         /// What is wrong.
         source: Trouble,
+    },
+    /// A write in the middle of its journal does not read.
+    #[error(
+        "the store's journal `{path}` is damaged in the middle, and nothing was changed. Do not delete or replace the folder: \
+         the tokens that were issued are in it, and a backup lacks all that were issued since it was made; copy the folder before \
+         anything is tried",
+        path = path.display()
+    )]
+    Journal {
+        /// Of the journal.
+        path: PathBuf,
     },
     /// Its file of keys is not the one that belongs to its tables.
     #[error("the store's keys `{path}`: {trouble}", path = path.display())]
@@ -258,20 +270,21 @@ impl fmt::Display for Trouble {
             fjall::Error::Io(error) => write!(f, "its files: {error}"),
             fjall::Error::Poisoned => f.write_str("an earlier write to its files failed"),
             fjall::Error::Locked => f.write_str("another program has its files open"),
-            fjall::Error::JournalRecovery(error) => {
-                write!(
-                    f,
-                    "a record of its journal is damaged ({error:?}), and nothing was changed. Do not delete or replace the folder: \
-                     the tokens that were issued are in it, and a backup lacks all that were issued since it was made; copy the \
-                     folder before anything is tried"
-                )
-            }
             other => write!(f, "its files: {other:?}"),
         }
     }
 }
 
 impl std::error::Error for Trouble {}
+
+impl From<journals::Failed> for OpenError {
+    fn from(failed: journals::Failed) -> Self {
+        match failed {
+            journals::Failed::Io(path, source) => Self::Folder { path, source },
+            journals::Failed::Damaged(path) => Self::Journal { path },
+        }
+    }
+}
 
 impl From<fjall::Error> for Trouble {
     fn from(error: fjall::Error) -> Self {

@@ -64,6 +64,8 @@ struct Taking {
     free: Vec<Slot>,
     /// There are more of them in the tables.
     more: bool,
+    /// Overwritten; the tables do not say so yet.
+    untold: Vec<Slot>,
     /// The keys from `record.next` on that were made and not used.
     block: Block,
     ready: Option<Receiver<io::Result<Block>>>,
@@ -162,7 +164,8 @@ impl Slots {
             _ => return Err(trouble(KeysTrouble::Older)),
         };
         let record = Record { changes: record.changes.max(changes), ..record };
-        let taking = Taking { record, free: Vec::new(), more: false, block: Block::default(), ready: None };
+        let taking =
+            Taking { record, free: Vec::new(), more: false, untold: Vec::new(), block: Block::default(), ready: None };
         Ok((Self { file: Arc::new(file), taking: Mutex::new(taking), filler: None }, age))
     }
 
@@ -230,8 +233,14 @@ impl Slots {
         let mut taking = self.taking();
         taking.record.changes += 1;
         taking.record.pending = false;
+        taking.untold.extend(slots);
         self.file.write_all_at(&taking.record.head(), 0).map_err(broken)?;
         self.file.sync_data().map_err(broken)
+    }
+
+    /// What was overwritten since this was last asked: the tables are to be told, with whatever they are told next.
+    pub(super) fn untold(&self) -> Vec<Slot> {
+        std::mem::take(&mut self.taking().untold)
     }
 
     /// These may be used again.

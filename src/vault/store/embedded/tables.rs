@@ -16,7 +16,6 @@
 use std::ops::Bound;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
 
 use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
@@ -25,7 +24,7 @@ use super::super::row::{self, Row};
 use super::super::{Entry, SubjectDigest, TokenId, ValueDigest};
 use super::batch::{self, Batch, pair, second};
 use super::slots::{Age, FREE_MAX, Record, Slot, Slots};
-use super::{Failure, KeysTrouble, OpenError, Trouble};
+use super::{Failure, KeysTrouble, OpenError, Trouble, journals};
 
 /// Subjects that are kept in the entry itself: more are rare, and each addition writes the entry anew.
 pub(super) const INLINE_SUBJECTS: usize = 32;
@@ -46,8 +45,6 @@ const PAGE: usize = 4096;
 const MEMTABLE_BYTES: u64 = 16 << 20;
 /// The journal, before the tables that hold it up are written to files.
 const JOURNAL_BYTES: u64 = 128 << 20;
-/// Longest wait for what was read from the journal to be written to files.
-const SETTLE: Duration = Duration::from_secs(60);
 /// Blocks of files, besides the cache of entries.
 const BLOCK_CACHE_BYTES: u64 = 64 << 20;
 
@@ -78,7 +75,9 @@ impl Tables {
     /// Opens them in the store's folder, and makes them if there are none.
     pub(super) fn open(folder: &Path) -> Result<Self, OpenError> {
         let failed = |error: fjall::Error| OpenError::Tables { folder: folder.to_owned(), source: error.into() };
-        let builder = Database::builder(folder.join("tables")).cache_size(BLOCK_CACHE_BYTES);
+        let home = folder.join("tables");
+        journals::renew(&home)?;
+        let builder = Database::builder(home).cache_size(BLOCK_CACHE_BYTES);
         let builder = builder.max_journaling_size(JOURNAL_BYTES).manual_journal_persist(true).worker_threads(2);
         let database = builder.open().map_err(failed)?;
         let table = |name| {
@@ -97,7 +96,6 @@ impl Tables {
         let broken_off = AtomicBool::new(false);
         let mut tables = Self { database, tokens, values, subjects, members, ends, free, about, slots, broken_off };
         let failed = |source| OpenError::Tables { folder: folder.to_owned(), source };
-        tables.settle().map_err(failed)?;
         tables.finish(age, is_old).map_err(|failure| match failure {
             Failure::Files(trouble) => failed(trouble),
             other => failed(Trouble::from(fjall::Error::Io(std::io::Error::other(other)))),
@@ -126,7 +124,6 @@ impl Tables {
     /// Overwrites the keys of these slots, which nothing uses. The tables have been told.
     pub(super) fn overwrite(&self, slots: &[Slot]) -> Result<(), Failure> {
         self.slots.overwrite(slots)?;
-        Batch::free(self, slots)?;
         self.slots.give_back(slots);
         Ok(())
     }
@@ -166,6 +163,7 @@ impl Tables {
     fn give_slots(&self) -> Result<(), Failure> {
         tracing::warn!(target: "tidegate", "the vault's entries are of an older form: each is sealed anew, once");
         self.about.insert("form", FORM_BETWEEN)?;
+        self.database.persist(PersistMode::SyncAll)?;
         let mut after = None;
         loop {
             let (mut batch, mut seen) = (self.batch(), 0);
@@ -186,27 +184,6 @@ impl Tables {
         // What was written before goes with this.
         self.tokens.rotate_memtable_and_wait()?;
         Ok(self.tokens.major_compact()?)
-    }
-
-    /// Makes durable what was read from the journal. A process that was killed may have written without a sync; and where a
-    /// sync failed, the system may show what is not on the disk, and a second sync may succeed for nothing. So all of it is written
-    /// anew, into files.
-    fn settle(&self) -> Result<(), Trouble> {
-        self.database.persist(PersistMode::SyncAll)?;
-        let all = [&self.tokens, &self.values, &self.subjects, &self.members, &self.ends, &self.free];
-        for table in all {
-            table.rotate_memtable()?;
-        }
-        let began = Instant::now();
-        while all.iter().any(|table| table.sealed_memtable_count() > 0) {
-            // Fails where the files cannot be written: nothing would end the wait.
-            self.database.persist(PersistMode::Buffer)?;
-            if began.elapsed() > SETTLE {
-                return Err(Trouble::from(fjall::Error::Io(std::io::ErrorKind::TimedOut.into())));
-            }
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        Ok(())
     }
 
     /// The token of a value.
