@@ -1,6 +1,6 @@
 //! `tidegate subject erase` and `tidegate forget`: ends stored tokens, and prints what each partner has to be told.
 //!
-//! On the store of a program that is not running: an embedded store is one process's at a time. Persons and values are read from
+//! An embedded store is one process's at a time, so that the program is stopped first; a shared one is asked beside it. Persons and values are read from
 //! standard input, one a line, so that none of them is seen in a list of processes or a shell's history. Start at [`subject`]
 //! and [`forget`].
 

@@ -43,12 +43,12 @@ pub(super) struct Section<'s> {
 }
 
 impl<'s> Section<'s> {
-    fn node(&self, name: &str) -> Option<&'s Node> {
+    pub(super) fn node(&self, name: &str) -> Option<&'s Node> {
         self.table?.get(name)
     }
 
     /// The table `name` in it.
-    fn below(&self, name: &str) -> Self {
+    pub(super) fn below(&self, name: &str) -> Self {
         let node = self.node(name);
         let table = match node.map(|node| &node.value) {
             Some(Value::Table(table)) => Some(table),
@@ -174,7 +174,7 @@ impl Reader<'_> {
         }
     }
 
-    fn flag(&mut self, section: &Section<'_>, name: &str) -> bool {
+    pub(super) fn flag(&mut self, section: &Section<'_>, name: &str) -> bool {
         self.get(section, name) == Some(Checked::Flag(true))
     }
 
@@ -310,7 +310,7 @@ impl Reader<'_> {
     }
 
     /// `certificate` and `key`, which belong together.
-    fn pair(&mut self, section: &Section<'_>) -> (PathBuf, PathBuf) {
+    pub(super) fn pair(&mut self, section: &Section<'_>) -> (PathBuf, PathBuf) {
         let (certificate, key) = (self.path(section, "certificate"), self.path(section, "key"));
         let certificate_is_good = match &certificate {
             Some(path) => {
@@ -330,7 +330,7 @@ impl Reader<'_> {
         (certificate, key)
     }
 
-    fn authorities(&mut self, section: &Section<'_>, name: &str, path: &Path) {
+    pub(super) fn authorities(&mut self, section: &Section<'_>, name: &str, path: &Path) {
         if let Err(error) = trust::check_authorities(path) {
             self.complain(section, name, error);
         }

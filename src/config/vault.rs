@@ -5,13 +5,26 @@ use crate::vault::store::open::{Kind, Settings};
 
 use super::check::{Reader, Section};
 
+/// Keys of one kind of store.
+const OF_ONE_KIND: [(&str, &str); 3] = [("folder", "embedded"), ("cache", "embedded"), ("postgres", "postgres")];
+
 impl Reader<'_> {
     /// Without the table there is no store, and policies that need one say so.
     pub(super) fn vault(&mut self, section: &Section<'_>) -> Option<Settings> {
         section.table?;
-        let _kind = self.text(section, "kind");
-        let kind = Kind::Embedded(self.embedded(section));
-        Some(Settings { kind, time: self.duration(section, "time") })
+        let kind = self.text(section, "kind")?;
+        for (name, of) in OF_ONE_KIND {
+            if section.node(name).is_some() && kind != of {
+                let help = format!("write `kind = \"{of}\"`, or leave it out");
+                self.complain_with(section, name, format!("has no effect where the kind is `{kind}`"), help);
+            }
+        }
+        let time = self.duration(section, "time");
+        let kind = match kind.as_str() {
+            "postgres" => self.postgres(section)?,
+            _ => Kind::Embedded(self.embedded(section)),
+        };
+        Some(Settings { kind, time })
     }
 
     fn embedded(&mut self, section: &Section<'_>) -> embedded::Settings {
@@ -19,6 +32,70 @@ impl Reader<'_> {
             folder: self.folder(section, "folder"),
             cache_bytes: self.number(section, "cache"),
             patience: self.duration(section, "wait"),
+        }
+    }
+
+    #[cfg(not(feature = "postgres"))]
+    fn postgres(&mut self, vault: &Section<'_>) -> Option<Kind> {
+        let help = "build it with the feature `postgres`, which is one of the default ones";
+        self.complain_with(vault, "kind", "this program was built without `postgres`", help);
+        None
+    }
+}
+
+#[cfg(feature = "postgres")]
+mod postgres {
+    use crate::vault::store::postgres::address::Address;
+    use crate::vault::store::postgres::{Password, Settings, Tls};
+
+    use super::super::check::{Reader, Section};
+    use super::Kind;
+
+    impl Reader<'_> {
+        pub(super) fn postgres(&mut self, vault: &Section<'_>) -> Option<Kind> {
+            if vault.node("postgres").is_none() {
+                let help = "write `[vault.postgres]` with `url`, such as `postgres://tidegate@db.internal/vault`";
+                self.complain_with(vault, "kind", "is `postgres`, and nothing says where that is", help);
+                return None;
+            }
+            let section = vault.below("postgres");
+            let address = self.text(&section, "url").map(|url| Address::parse(&url));
+            if let Some(Err(fault)) = &address {
+                self.complain(&section, "url", *fault);
+            }
+            let address = address.and_then(Result::ok);
+            let password =
+                section.node("password").is_some().then(|| self.password(&section.below("password"))).flatten();
+            let tls = self.protection(&section, address.as_ref());
+            let (connections, connect) = (self.number(&section, "connections"), self.duration(&section, "connect"));
+            let (time, patience) = (self.duration(vault, "time"), self.duration(vault, "wait"));
+            Some(Kind::Postgres(Settings { address: address?, password, tls, connections, connect, time, patience }))
+        }
+
+        fn password(&mut self, section: &Section<'_>) -> Option<Password> {
+            let (_, found, file) = self.secret(section)?;
+            Some(file.map_or(Password::Here(found), Password::File))
+        }
+
+        /// TLS, unless nobody else can read what is sent, or the settings say that it is not wanted.
+        fn protection(&mut self, section: &Section<'_>, address: Option<&Address>) -> Tls {
+            let plain = self.flag(section, "danger_plain_text");
+            let ca = self.path(section, "ca");
+            if let Some(path) = &ca {
+                self.authorities(section, "ca", path);
+            }
+            let shown = section.node("client_certificate").is_some();
+            let identity = shown.then(|| self.pair(&section.below("client_certificate")));
+            let socket = address.is_some_and(Address::has_socket);
+            for (name, written) in [("ca", ca.is_some()), ("client_certificate", shown)] {
+                if written && plain {
+                    self.complain_with(section, name, "has no effect without TLS", "leave `danger_plain_text` out");
+                } else if written && socket {
+                    self.complain_with(section, name, "has no effect on a socket", "name the host, or leave it out");
+                }
+            }
+            let far = address.is_none_or(Address::is_far);
+            if plain || !far && ca.is_none() && !shown { Tls::Off } else { Tls::Verified { ca, identity } }
         }
     }
 }

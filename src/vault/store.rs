@@ -11,6 +11,8 @@ pub mod embedded;
 pub mod guard;
 pub mod memory;
 pub mod open;
+#[cfg(feature = "postgres")]
+pub mod postgres;
 mod row;
 
 use std::fmt;

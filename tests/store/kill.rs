@@ -105,6 +105,8 @@ async fn child() {
 async fn open(kind: &str, place: &str) -> Arc<dyn TokenStore> {
     match kind {
         "embedded" => Arc::new(Embedded::open(&crate::embedded::settings(place.as_ref())).unwrap()),
+        #[cfg(feature = "postgres")]
+        "postgres" => crate::postgres::open(place).await,
         other => panic!("no such kind: {other}"),
     }
 }
@@ -150,4 +152,11 @@ pub(crate) async fn found(store: &Arc<dyn TokenStore>, numbers: &[u64]) {
 async fn an_embedded_store_whose_process_is_killed_keeps_what_it_acknowledged() {
     let folder = TempDir::new().unwrap();
     killed_under_load("embedded", &folder.path().display().to_string()).await;
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_is_killed_leaves_in_postgres_what_it_acknowledged() {
+    let database = tokio::task::spawn_blocking(crate::postgres::Database::new).await.unwrap();
+    killed_under_load("postgres", &database.url()).await;
 }

@@ -23,4 +23,21 @@ mod entries;
 mod erasure;
 mod kill;
 mod memory;
+#[cfg(feature = "postgres")]
+#[allow(dead_code, unreachable_pub, reason = "of the end-to-end tests, which use all of it")]
+#[path = "../e2e/harness/pki.rs"]
+mod pki;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod torn;
+
+/// Asks again and again until it is so; false if it is not within a minute.
+pub(crate) async fn until(mut so: impl AsyncFnMut() -> bool) -> bool {
+    let mut tick = tokio::time::interval(std::time::Duration::from_millis(5));
+    let asked = async {
+        while !so().await {
+            tick.tick().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(60), asked).await.is_ok()
+}

@@ -118,8 +118,20 @@ impl Reader<'_> {
         }
     }
 
-    /// Never says anything of the value.
     fn credential(&mut self, section: &Section<'_>) -> Option<Credential> {
+        let (name, found, file) = self.secret(section)?;
+        if ::http::HeaderValue::from_str(found.expose_secret()).is_err() {
+            self.complain(section, name, "what it holds cannot be in a header");
+            return None;
+        }
+        Some(file.map_or(Credential::Here(found), Credential::File))
+    }
+
+    /// What a variable or a file holds, by the key that names it. Never says anything of the value.
+    pub(in crate::config) fn secret(
+        &mut self,
+        section: &Section<'_>,
+    ) -> Option<(&'static str, Secret<String>, Option<PathBuf>)> {
         let (variable, file): (_, Option<PathBuf>) = (self.text(section, "env"), self.path(section, "file"));
         let (name, found) = match (&variable, &file) {
             (Some(variable), None) => match self.environment.get(variable) {
@@ -141,11 +153,10 @@ impl Reader<'_> {
                 return None;
             }
         };
-        let text = found.expose_secret();
-        if text.is_empty() || ::http::HeaderValue::from_str(text).is_err() {
-            self.complain(section, name, "what it holds is empty, or cannot be in a header");
+        if found.expose_secret().is_empty() {
+            self.complain(section, name, "what it holds is empty");
             return None;
         }
-        Some(file.map_or(Credential::Here(found), Credential::File))
+        Some((name, found, file))
     }
 }

@@ -8,6 +8,8 @@ use crate::telemetry::meters::StoreMetrics;
 use super::TokenStore;
 use super::embedded::{self, Embedded};
 use super::guard::Guard;
+#[cfg(feature = "postgres")]
+use super::postgres::{self, Postgres};
 
 /// Which store, and how long a call may take.
 #[derive(Clone, Debug)]
@@ -23,6 +25,9 @@ pub struct Settings {
 pub enum Kind {
     /// Files of this process.
     Embedded(embedded::Settings),
+    /// A PostgreSQL server.
+    #[cfg(feature = "postgres")]
+    Postgres(postgres::Settings),
     /// One that is open already: for programs, and tests, that bring their own.
     Given(Arc<dyn TokenStore>),
 }
@@ -33,6 +38,10 @@ pub enum OpenError {
     /// The one that is built in.
     #[error(transparent)]
     Embedded(#[from] embedded::OpenError),
+    /// PostgreSQL.
+    #[cfg(feature = "postgres")]
+    #[error(transparent)]
+    Postgres(#[from] postgres::OpenError),
 }
 
 impl Settings {
@@ -40,6 +49,8 @@ impl Settings {
     pub fn wait_for_nothing(&mut self) {
         match &mut self.kind {
             Kind::Embedded(embedded) => embedded.patience = Duration::ZERO,
+            #[cfg(feature = "postgres")]
+            Kind::Postgres(postgres) => postgres.patience = Duration::ZERO,
             Kind::Given(_) => {}
         }
     }
@@ -57,6 +68,8 @@ pub async fn open(settings: &Settings, meters: StoreMetrics) -> Result<Guard, Op
             let opened = tokio::task::spawn_blocking(move || Embedded::open(&embedded)).await;
             Arc::new(opened.unwrap_or(Err(embedded::OpenError::CutOff))?)
         }
+        #[cfg(feature = "postgres")]
+        Kind::Postgres(postgres) => Arc::new(Postgres::open(postgres).await?),
     };
     Ok(Guard::new(store, settings.time, meters))
 }
