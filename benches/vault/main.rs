@@ -4,6 +4,7 @@
 //! cargo bench --bench vault                        # briefly
 //! cargo bench --bench vault -- --full              # a million tokens
 //! cargo bench --bench vault -- --tokens 10000000   # as many as that
+//! cargo bench --bench vault -- --postgres          # over PostgreSQL, with the same options
 //! ```
 //!
 //! Files are in the target folder, or in `$TIDEGATE_BENCH_FOLDER`. 64 exchanges at once, each with one value, each answer durable. Times are from the question to the answer, in a closed loop.
@@ -16,6 +17,9 @@
     clippy::indexing_slicing,
     reason = "a bench may stop at the first surprise"
 )]
+
+#[cfg(feature = "postgres")]
+mod postgres;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -52,6 +56,8 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     match after("--child") {
         Some(folder) => runtime.block_on(child(folder.as_ref(), plan)),
+        #[cfg(feature = "postgres")]
+        None if arguments.iter().any(|one| one == "--postgres") => runtime.block_on(postgres::bench(plan)),
         None => runtime.block_on(bench(plan)),
     }
 }

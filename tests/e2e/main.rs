@@ -27,6 +27,8 @@ mod limits;
 mod operate;
 mod outbound;
 mod parts;
+#[cfg(feature = "postgres")]
+mod postgres;
 mod protocol;
 mod records;
 mod reload;

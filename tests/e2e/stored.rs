@@ -161,7 +161,7 @@ async fn a_token_of_another_partner_asks_nothing_and_one_that_is_gone_answers_th
 }
 
 /// A command of the program on this folder, with lines on its standard input; what it prints.
-fn command(ground: &super::harness::Ground, args: &[&str], input: &str) -> String {
+pub(super) fn command(ground: &super::harness::Ground, args: &[&str], input: &str) -> String {
     use std::io::Write;
     use std::process::{Command, Stdio};
     let mut command = Command::new(env!("CARGO_BIN_EXE_tidegate"));

@@ -177,6 +177,11 @@ impl Server {
         run(command("pg_ctl").args(["promote", "--wait", "--pgdata"]).arg(self.data()));
     }
 
+    /// Its first process, which is the parent of all others.
+    pub(crate) fn id(&self) -> u32 {
+        self.running.lock().unwrap().as_ref().map_or(0, |running| running.process.id())
+    }
+
     fn port(&self) -> String {
         let options = self.options.lock().unwrap();
         options.iter().rev().find_map(|option| option.strip_prefix("port=")).unwrap_or("5432").to_owned()
