@@ -286,7 +286,12 @@ impl Families {
         r.register("ledger_commits", "Groups of entries that were written", ledger.commits.clone());
         r.register_with_unit("ledger_written", "Bytes of the record", Unit::Bytes, ledger.bytes.clone());
         r.register("ledger_failures", "Groups of entries that could not be written", ledger.failures.clone());
-        r.register_with_unit("ledger_sync", "Time of a sync", Unit::Seconds, ledger.sync_seconds.clone());
+        r.register_with_unit(
+            "ledger_sync",
+            "Time of a sync; under `strict`, of a write and its sync",
+            Unit::Seconds,
+            ledger.sync_seconds.clone(),
+        );
         r.register(
             "ledger_healthy",
             "1 while the record can be written; at 0 nothing is shared",

@@ -229,6 +229,8 @@ async fn drive<C, E>(
     let mut registered: Option<Waker> = None;
     let mut told = false;
     let mut timer: Option<Pin<Box<Sleep>>> = None;
+    // How often a busy connection is looked at, and whether the timer does.
+    let (often, mut looks_in) = (limits.idle.min(limits.taking.total), false);
     let mut last_call: Option<Instant> = None;
     std::future::poll_fn(|cx| {
         // The two signals lie behind locks that all connections share; they are asked once, and after that a number is read.
@@ -257,11 +259,18 @@ async fn drive<C, E>(
             return Poll::Ready(());
         }
         loop {
-            let now = Instant::now();
             let deadline = activity.deadline(limits);
+            // While a timer is silent that rings early enough, nobody need ask what time it is.
+            if let Some(timer) = &mut timer
+                && deadline.map_or(looks_in, |deadline| timer.deadline() <= deadline)
+                && timer.as_mut().poll(cx).is_pending()
+            {
+                return Poll::Pending;
+            }
+            let now = Instant::now();
             let at = match deadline {
                 // Busy: nothing to watch, but look in again, for it may end in another task.
-                None => now + limits.idle.min(limits.taking.total),
+                None => now + often,
                 Some(deadline) if deadline > now => deadline,
                 Some(_) => match last_call {
                     Some(until) if until > now => until,
@@ -290,6 +299,7 @@ async fn drive<C, E>(
             if timer.deadline() > at {
                 timer.as_mut().reset(at);
             }
+            looks_in = timer.deadline() <= now + often;
             if timer.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }

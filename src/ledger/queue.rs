@@ -11,6 +11,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
+use crate::clock::Time;
 use crate::ids::ExchangeId;
 
 use super::Error;
@@ -123,8 +124,8 @@ impl Queue {
         state.batch.waiters.push(Waiter(waiter));
         state.batch.opened.extend(opened);
         let bytes = state.batch.bytes();
-        match state.writer.take_if(|writer| writer.quick(bytes)) {
-            Some(writer) => Turn { queue: self, writer: Some(writer) }.go_on(state),
+        match state.writer.as_ref().and_then(|writer| writer.quick(bytes)) {
+            Some(now) => Turn { queue: self, writer: state.writer.take() }.go_on(state, now),
             None => self.rouse(state),
         }
         Ok(told)
@@ -161,8 +162,9 @@ impl Queue {
             }
             let stopping = state.stopping;
             let Some(writer) = state.writer.take() else { return };
+            let now = writer.now();
             let mut turn = Turn { queue: self, writer: Some(writer) };
-            turn.write(state);
+            turn.write(state, now);
             if stopping {
                 if let Some(writer) = turn.writer.take() {
                     writer.stop();
@@ -244,24 +246,25 @@ struct Turn<'a> {
 }
 
 impl Turn<'_> {
-    /// Writes and acknowledges what waits.
-    fn write(&mut self, mut state: MutexGuard<'_, State>) {
+    /// Writes and acknowledges what waits, at `now`.
+    fn write(&mut self, mut state: MutexGuard<'_, State>, now: Time) {
         let Some(writer) = &mut self.writer else { return };
         std::mem::swap(writer.batch(), &mut state.batch);
         drop(state);
-        writer.turn();
+        writer.turn(now);
     }
 
     /// As a caller: also what others queue meanwhile, as long as it is quick and not for ever.
-    fn go_on(mut self, state: MutexGuard<'_, State>) {
-        self.write(state);
+    fn go_on(mut self, state: MutexGuard<'_, State>, now: Time) {
+        self.write(state, now);
         for _ in 1..TURNS_MAX {
             let state = self.queue.state();
-            let bytes = state.batch.bytes();
-            if state.batch.is_empty() || !self.writer.as_ref().is_some_and(|writer| writer.quick(bytes)) {
+            if state.batch.is_empty() {
                 break;
             }
-            self.write(state);
+            let bytes = state.batch.bytes();
+            let Some(now) = self.writer.as_ref().and_then(|writer| writer.quick(bytes)) else { break };
+            self.write(state, now);
         }
     }
 }

@@ -122,24 +122,31 @@ impl Writer {
         Arc::clone(&self.healthy)
     }
 
+    /// What time it is.
+    pub(super) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
     /// Where to put what the next turn writes.
     pub(super) fn batch(&mut self) -> &mut Batch {
         &mut self.batch
     }
 
-    /// Whether a turn with `bytes` will most likely take no longer than a caller may be held: the disk is quick, and nothing
-    /// but a write is due.
-    pub(super) fn quick(&self, bytes: usize) -> bool {
+    /// What time it is, if a turn with `bytes` will most likely take no longer than a caller may be held: the disk is quick, and
+    /// nothing but a write is due.
+    pub(super) fn quick(&self, bytes: usize) -> Option<Time> {
         let bytes = (self.kept.len() + bytes) as u64;
-        let roomy = |current: &Current| !self.full(current, bytes, self.clock.now());
-        self.pace < self.pacing.quick
+        let now = self.clock.now();
+        let roomy = |current: &Current| !self.full(current, bytes, now);
+        let quick = self.pace < self.pacing.quick
             && self.gap.is_none()
             && self.current.as_ref().is_some_and(roomy)
-            && self.unsynced.is_none_or(|since| since.elapsed() < self.within())
+            && self.unsynced.is_none_or(|since| since.elapsed() < self.within());
+        quick.then_some(now)
     }
 
     /// Writes and acknowledges the batch; syncs or tries again where it is time.
-    pub(super) fn turn(&mut self) {
+    pub(super) fn turn(&mut self, now: Time) {
         let mut batch = std::mem::take(&mut self.batch);
         // Before the write: what is acknowledged below must not lengthen a stretch that is already due.
         if self.unsynced.is_some_and(|since| since.elapsed() >= self.within())
@@ -151,7 +158,7 @@ impl Writer {
         self.kept_closed.append(&mut batch.closed);
         let entries = batch.waiters.len() as u64;
         if entries > 0 || !self.kept.is_empty() || self.gap.is_some() {
-            let told = match self.commit(&batch.awaited) {
+            let told = match self.commit(&batch.awaited, now) {
                 Ok(()) => {
                     self.open.extend(batch.opened.drain(..));
                     for exchange in self.kept_closed.drain(..) {
@@ -182,13 +189,12 @@ impl Writer {
 
     /// Writes one line that nobody waits for, such as the `start`; the caller must not go on after an error.
     pub(super) fn line(&mut self, line: &[u8]) -> io::Result<()> {
-        let begun = self.commit(line).map(|()| self.tell_health());
+        let begun = self.commit(line, self.now()).map(|()| self.tell_health());
         begun.and_then(|()| self.sync())
     }
 
     /// Kept closes, then `awaited`, with one write; durable as far as was promised.
-    fn commit(&mut self, awaited: &[u8]) -> io::Result<()> {
-        let now = self.clock.now();
+    fn commit(&mut self, awaited: &[u8], now: Time) -> io::Result<()> {
         self.head.clear();
         self.rotate(now, (self.kept.len() + awaited.len()) as u64)?;
         let Some(current) = &mut self.current else { return Err(io::Error::other("no segment")) };
@@ -204,14 +210,15 @@ impl Writer {
         };
         let begun = Instant::now();
         current.segment.append(bytes)?;
-        let written = begun.elapsed();
-        let mut took = written;
-        if self.durability == Durability::Strict {
+        let strict = self.durability == Durability::Strict;
+        if strict {
             current.segment.sync()?;
-            took = begun.elapsed();
-            self.metrics.sync_seconds.observe((took - written).as_secs_f64());
         } else {
             self.unsynced.get_or_insert(begun);
+        }
+        let took = begun.elapsed();
+        if strict {
+            self.metrics.sync_seconds.observe(took.as_secs_f64());
         }
         self.pace = if self.pace.is_zero() { took } else { (self.pace * 7 + took) / 8 };
         current.acknowledged += bytes.len() as u64;
@@ -306,9 +313,8 @@ impl Writer {
 
     /// After how long a turn is due although nothing waits. `None`: never.
     pub(super) fn patience(&self) -> Option<Duration> {
-        let now = Instant::now();
         let due = self.retry.or_else(|| self.unsynced.map(|since| since + self.within()));
-        due.map(|due| due.saturating_duration_since(now))
+        due.map(|due| due.saturating_duration_since(Instant::now()))
     }
 
     fn within(&self) -> Duration {

@@ -11,6 +11,7 @@
 pub mod admission;
 pub mod alarm;
 pub mod answer;
+mod bell;
 pub mod exchange;
 pub mod headers;
 pub mod limits;

@@ -29,6 +29,8 @@ use tower_service::Service;
 
 use crate::http::body::{Hold, Outgoing};
 
+use super::bell::Bell;
+
 /// How often unused connections are looked at: what upstream has closed, or nobody has used for long, goes.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -95,6 +97,10 @@ struct Line {
     sender: Sender,
     /// `None` once it has ended.
     connection: Option<Connection>,
+    /// What the connection wakes, and the waker that it knows.
+    bell: (Arc<Bell>, Waker),
+    /// When the head of the last answer was there, if nothing had to be waited for since.
+    used: Option<Instant>,
     /// For the head of an answer. Stays registered from one exchange to the next, and so rings too early now and then, which
     /// costs a look; one that is set anew for each exchange costs a lock twice.
     alarm: Option<Pin<Box<Sleep>>>,
@@ -112,8 +118,8 @@ impl Pool {
         Arc::new(Self { connector, origin, http1, keep_alive, most, open: Arc::default(), idle: Mutex::default() })
     }
 
-    /// Sends a request, in origin form and with its `Host`, and waits for the head of its answer, until `deadline`. `apart`: its
-    /// body is still being made.
+    /// Sends a request, in origin form and with its `Host`, and waits for the head of its answer, from `now` until `deadline`.
+    /// `apart`: its body is still being made.
     ///
     /// A kept connection that ended before anything of the request was sent on it costs nothing but another try.
     ///
@@ -123,11 +129,11 @@ impl Pool {
         self: &Arc<Self>,
         mut request: Request<Outgoing>,
         apart: bool,
-        deadline: Option<Instant>,
+        (now, deadline): (Instant, Option<Instant>),
         mut places: Places,
     ) -> Result<Response<Answer>, Failure> {
         loop {
-            let kept = self.take();
+            let kept = self.take(now);
             let fresh = kept.is_none();
             let line = match kept {
                 Some(line) => line,
@@ -147,12 +153,12 @@ impl Pool {
     }
 
     /// The one of this runtime that was used last: the others may grow old. Another runtime's only where there must be no more.
-    fn take(&self) -> Option<Box<Line>> {
+    fn take(&self, now: Instant) -> Option<Box<Line>> {
         let home = here();
         loop {
             let full = self.open.load(Ordering::Relaxed) >= self.most;
             let (since, mut line) = self.idle().pop(home, full)?;
-            if since.elapsed() < self.keep_alive && line.alive() {
+            if now.saturating_duration_since(since) < self.keep_alive && line.alive() {
                 return Some(line);
             }
         }
@@ -168,7 +174,8 @@ impl Pool {
         let stream = connected.map_err(|_| Failure::Unreachable)?;
         let (sender, connection) = self.http1.handshake(stream).await.map_err(|_| Failure::Unreachable)?;
         let open = Open::new(&self.open);
-        Ok(Box::new(Line { home: here(), _open: open, sender, connection: Some(connection), alarm: None }))
+        let (home, connection, bell) = (here(), Some(connection), Bell::new());
+        Ok(Box::new(Line { home, _open: open, sender, connection, bell, used: None, alarm: None }))
     }
 
     /// Takes a connection back, if it can be used again.
@@ -214,9 +221,9 @@ impl Idle {
         own.or_else(|| self.shards.iter_mut().filter(|_| any).find_map(|(_, lines)| lines.pop()))
     }
 
-    fn push(&mut self, line: Box<Line>) {
+    fn push(&mut self, mut line: Box<Line>) {
         let home = line.home;
-        let kept = (Instant::now(), line);
+        let kept = (line.used.take().unwrap_or_else(Instant::now), line);
         match self.shards.iter_mut().find(|(known, _)| *known == home) {
             Some((_, lines)) => lines.push(kept),
             None => self.shards.push((home, vec![kept])),
@@ -247,9 +254,10 @@ impl Drop for Open {
 impl Line {
     /// Goes on with whatever is to be read or written. Must not be asked again once it has ended.
     fn drive(&mut self, cx: &mut Context<'_>) {
-        if let Some(connection) = &mut self.connection
-            && Pin::new(connection).poll(cx).is_ready()
-        {
+        let Some(connection) = &mut self.connection else { return };
+        let (bell, ring) = &self.bell;
+        bell.set(cx.waker());
+        if Pin::new(connection).poll(&mut Context::from_waker(ring)).is_ready() {
             self.connection = None;
         }
     }
@@ -316,9 +324,11 @@ impl<F: Answering> Asking<F> {
         let line = self.line.take();
         let places = std::mem::take(&mut self.places);
         match (answered, line) {
-            (Ok(response), Some((line, _))) => {
+            (Ok(response), Some((mut line, _))) => {
+                let at = Instant::now();
+                line.used = Some(at);
                 let held = Held::Here(Arc::clone(&self.pool), line);
-                Ok(response.map(|body| Answer::new(body, held, places)))
+                Ok(response.map(|body| Answer::new(body, at, held, places)))
             }
             (Ok(_), None) => Err((Failure::Broken, None)),
             (Err((failure, unsent)), _) => Err((failure, unsent.map(|request| (request, places)))),
@@ -379,7 +389,7 @@ async fn read_out(mut answer: Answer) {
 
 /// The same, with a task for the connection.
 async fn ask_apart(pool: Arc<Pool>, line: Box<Line>, (request, places): Question, deadline: Option<Instant>) -> Asked {
-    let Line { home, _open, mut sender, connection, alarm } = *line;
+    let Line { home, _open, mut sender, connection, bell, alarm, .. } = *line;
     let answering = sender.try_send_request(request);
     let (give, given) = oneshot::channel();
     tokio::spawn(async move {
@@ -388,7 +398,8 @@ async fn ask_apart(pool: Arc<Pool>, line: Box<Line>, (request, places): Question
             biased;
             _ = &mut connection => {}
             given = given => if let Ok(sender) = given {
-                pool.give_back(Box::new(Line { home, _open, sender, connection: Some(connection), alarm }));
+                let connection = Some(connection);
+                pool.give_back(Box::new(Line { home, _open, sender, connection, bell, used: None, alarm }));
             }
         }
     });
@@ -397,7 +408,10 @@ async fn ask_apart(pool: Arc<Pool>, line: Box<Line>, (request, places): Question
         None => answering.await,
     };
     match answered {
-        Ok(response) => Ok(response.map(|body| Answer::new(body, Held::Apart(give, sender), places))),
+        Ok(response) => {
+            let held = Held::Apart(give, sender);
+            Ok(response.map(|body| Answer::new(body, Instant::now(), held, places)))
+        }
         Err(mut error) => Err((Failure::Broken, error.take_message().map(|request| (request, places)))),
     }
 }
@@ -407,6 +421,7 @@ async fn ask_apart(pool: Arc<Pool>, line: Box<Line>, (request, places): Question
 pub struct Answer {
     /// `None` once it has ended.
     body: Option<Incoming>,
+    at: Instant,
     held: Held,
     places: Places,
     /// Whether the rest is worth reading where nobody wants it.
@@ -435,15 +450,20 @@ impl Held {
 impl Answer {
     /// Of a connection that someone else drives.
     pub fn foreign(body: Incoming, places: Places) -> Self {
-        Self::new(body, Held::Nothing, places)
+        Self::new(body, Instant::now(), Held::Nothing, places)
     }
 
-    fn new(body: Incoming, held: Held, places: Places) -> Self {
-        let mut answer = Self { body: Some(body), held, places, spare: true };
+    fn new(body: Incoming, at: Instant, held: Held, places: Places) -> Self {
+        let mut answer = Self { body: Some(body), at, held, places, spare: true };
         if answer.is_end_stream() {
             answer.end();
         }
         answer
+    }
+
+    /// When its head was there.
+    pub fn at(&self) -> Instant {
+        self.at
     }
 
     /// Says that it has no end of its own: dropped, it ends its connection at once.
@@ -467,8 +487,10 @@ impl Body for Answer {
         let this = self.get_mut();
         let Some(body) = &mut this.body else { return Poll::Ready(None) };
         let frame = match &mut this.held {
-            Held::Here(_, line) => match look(body) {
+            // What is asked for here need wake nobody: if it is not there, the connection is looked at below.
+            Held::Here(_, line) => match line.bell.0.muted(|| look(body)) {
                 Poll::Pending => {
+                    line.used = None;
                     line.drive(cx);
                     std::task::ready!(look(body))
                 }
@@ -514,7 +536,7 @@ impl Drop for Answer {
             return;
         }
         let places = std::mem::take(&mut self.places);
-        let mut rest = Box::pin(read_out(Self { body: Some(body), held, places, spare: false }));
+        let mut rest = Box::pin(read_out(Self { body: Some(body), at: self.at, held, places, spare: false }));
         // An error status is answered with a short text that nobody reads, and that is most often here with the head.
         let look = pin!(unconstrained(rest.as_mut()));
         if look.poll(&mut Context::from_waker(Waker::noop())).is_pending() {

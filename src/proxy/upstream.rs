@@ -214,7 +214,7 @@ impl Upstream {
             Connections::Plain(pool) => {
                 *request.uri_mut() = path.into();
                 request.headers_mut().insert(header::HOST, self.host.clone());
-                pool.send(request, limit.is_none(), deadline, places).await
+                pool.send(request, limit.is_none(), (start, deadline), places).await
             }
             client => {
                 let mut uri = ::http::uri::Parts::default();
@@ -227,7 +227,8 @@ impl Upstream {
         // A failure's own text goes to no log: it may quote what was sent.
         let refusal = match answer {
             Ok(response) => {
-                self.metrics.response_seconds.observe(start.elapsed().as_secs_f64());
+                let took = response.body().at().saturating_duration_since(start);
+                self.metrics.response_seconds.observe(took.as_secs_f64());
                 return Ok(response);
             }
             Err(Failure::Unreachable) => Refusal::UpstreamUnreachable,

@@ -16,8 +16,13 @@ fn get() -> Request<Outgoing> {
     Request::get("/").header("host", "a").body(Outgoing::empty()).unwrap()
 }
 
+fn within(time: Duration) -> (Instant, Option<Instant>) {
+    let now = Instant::now();
+    (now, Some(now + time))
+}
+
 async fn send(pool: &Arc<Pool>) -> Result<Response<Answer>, Failure> {
-    pool.send(get(), false, Some(Instant::now() + Duration::from_secs(10)), Places::default()).await
+    pool.send(get(), false, within(Duration::from_secs(10)), Places::default()).await
 }
 
 async fn text(response: Response<Answer>) -> Bytes {
@@ -109,7 +114,7 @@ async fn a_connection_that_upstream_closed_is_not_used_again() {
     });
     for _ in 0..3 {
         assert_eq!(text(send(&pool).await.unwrap()).await, "ok");
-        while let Some(line) = pool.take() {
+        while let Some(line) = pool.take(Instant::now()) {
             pool.give_back(line);
             tokio::task::yield_now().await;
         }
@@ -135,9 +140,8 @@ async fn an_exchange_that_goes_or_is_too_slow_takes_its_connection_with_it() {
     for wait in [LONG, Duration::from_millis(20)] {
         let (listener, pool) = pool(LONG).await;
         let sent = pool.clone();
-        let exchange = tokio::spawn(async move {
-            sent.send(get(), false, Some(Instant::now() + wait), Places::default()).await.map(drop)
-        });
+        let exchange =
+            tokio::spawn(async move { sent.send(get(), false, within(wait), Places::default()).await.map(drop) });
         let (mut stream, _) = listener.accept().await.unwrap();
         heard(&mut stream, b"\r\n\r\n").await;
         if wait == LONG {
@@ -162,9 +166,9 @@ async fn the_time_for_an_answer_is_its_own_whatever_the_one_before_had() {
         stream.read(&mut [0]).await
     });
     for wait in [LONG, Duration::from_secs(30)] {
-        text(pool.send(get(), false, Some(Instant::now() + wait), Places::default()).await.unwrap()).await;
+        text(pool.send(get(), false, within(wait), Places::default()).await.unwrap()).await;
     }
-    let slow = pool.send(get(), false, Some(Instant::now() + Duration::from_millis(20)), Places::default()).await;
+    let slow = pool.send(get(), false, within(Duration::from_millis(20)), Places::default()).await;
     assert_eq!(slow.map(drop).unwrap_err(), Failure::Slow);
 }
 
@@ -191,7 +195,7 @@ async fn a_request_goes_on_behind_an_early_answer_and_its_connection_is_used_aga
     let (mut writer, body) = Outgoing::stream();
     let request = Request::post("/").header("host", "a").body(body).unwrap();
     writer.write(Bytes::from_static(b"one")).await.unwrap();
-    let response = pool.send(request, true, None, Places::default()).await.unwrap();
+    let response = pool.send(request, true, (Instant::now(), None), Places::default()).await.unwrap();
     // Nobody reads the answer here: the connection goes on by itself.
     writer.write(Bytes::from_static(b"two")).await.unwrap();
     writer.finish().await.unwrap();
@@ -232,7 +236,7 @@ async fn a_connection_that_is_not_made_in_time_has_sent_nothing() {
     let (_listener, pool) = pool(LONG).await;
     // The time is over before the connection can be there.
     let past = Instant::now() - Duration::from_millis(1);
-    let answer = pool.send(get(), false, Some(past), Places::default()).await;
+    let answer = pool.send(get(), false, (Instant::now(), Some(past)), Places::default()).await;
     assert_eq!(answer.err(), Some(Failure::Unreachable));
 }
 
@@ -242,7 +246,7 @@ async fn what_an_answer_takes_up_is_free_when_its_body_has_been_read_and_not_bef
     answers(listener, SHORT);
     let hold: Hold = Arc::new(());
     let places = Places { connection: None, exchange: Some(Arc::clone(&hold)) };
-    let response = pool.send(get(), false, None, places).await.unwrap();
+    let response = pool.send(get(), false, (Instant::now(), None), places).await.unwrap();
     assert_eq!(Arc::strong_count(&hold), 2);
     let mut body = response.into_body();
     while body.frame().await.is_some() {}
@@ -288,7 +292,7 @@ async fn whoever_hangs_up_early_does_not_cost_a_connection_whose_answer_is_short
         let hold: Hold = Arc::new(());
         for _ in 0..3 {
             let places = Places { connection: None, exchange: Some(Arc::clone(&hold)) };
-            let mut sending = Box::pin(pool.send(get(), false, None, places));
+            let mut sending = Box::pin(pool.send(get(), false, (Instant::now(), None), places));
             if first.len() > 12 {
                 drop(sending.await.unwrap());
             } else {
