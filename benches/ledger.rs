@@ -12,14 +12,15 @@
     reason = "a bench may stop at the first surprise"
 )]
 
+use std::borrow::Cow;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use tidegate::clock::Clock;
-use tidegate::ids::{Direction, ExchangeId, Leg, PartnerId, RuleId};
-use tidegate::ledger::entry::{Close, Open};
+use tidegate::ids::{Direction, ExchangeId, PartnerId, RuleId};
+use tidegate::ledger::entry::{Close, Disclosure, Open};
 use tidegate::ledger::{Durability, Ledger, Settings};
 use tidegate::verdict::Outcome;
 
@@ -35,26 +36,25 @@ fn cpu() -> Duration {
 }
 
 async fn caller(ledger: Ledger, clock: Clock, stop: Arc<AtomicBool>, seed: u64) -> (u64, Vec<u64>) {
-    let partner = PartnerId::parse("parcelo").unwrap();
-    let (route, policy): (Arc<str>, Arc<str>) =
-        ("GET /v1/orders/{id}".into(), "0123456789abcdef0123456789abcdef".into());
-    let ids: Vec<_> = ["order.id", "customer.id", "customer.email", "customer.phone", "customer.birth_date", "keep-1"]
-        .map(RuleId::new)
-        .into();
+    let (partner, policy) = (PartnerId::parse("parcelo").unwrap(), "0123456789abcdef0123456789abcdef");
+    let of = Arc::new(Disclosure::new(&partner, "GET /v1/orders/{id}", Direction::Inbound, policy));
+    let ids = ["order.id", "customer.id", "customer.email", "customer.phone", "customer.birth_date", "keep-1"];
+    let rules = ids.map(|id| (RuleId::new(id), 1));
     let (mut count, mut times) = (0, Vec::new());
     while !stop.load(Ordering::Relaxed) {
-        let rules = ids.iter().map(|id| (id.clone(), 1)).collect();
         let time = clock.now();
         let open = Open {
             exchange: ExchangeId::new(time.0, u128::from(seed) << 64 | u128::from(count)),
             time,
-            partner: partner.clone(),
-            route: route.clone(),
-            direction: Direction::Inbound,
-            leg: Leg::Response,
-            policy: policy.clone(),
+            of: Arc::clone(&of),
         };
-        let close = Close { rules, bytes_in: 1024, bytes_out: 700, status: 200, outcome: Outcome::Delivered };
+        let close = Close {
+            rules: Cow::Borrowed(&rules),
+            bytes_in: 1024,
+            bytes_out: 700,
+            status: 200,
+            outcome: Outcome::Delivered,
+        };
         let begun = Instant::now();
         ledger.record(open, close).await.unwrap();
         times.push(begun.elapsed().as_nanos() as u64);

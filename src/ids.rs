@@ -235,10 +235,19 @@ pub enum Leg {
 }
 
 impl Leg {
-    /// Whether this leg leaves to the partner; the other two receive.
+    /// The leg that leaves to the partner.
+    #[must_use]
+    pub fn disclosing(direction: Direction) -> Self {
+        match direction {
+            Direction::Inbound => Self::Response,
+            Direction::Outbound => Self::Request,
+        }
+    }
+
+    /// Whether this leg leaves to the partner; the other one receives.
     #[must_use]
     pub fn discloses(self, direction: Direction) -> bool {
-        matches!((direction, self), (Direction::Inbound, Self::Response) | (Direction::Outbound, Self::Request))
+        self == Self::disclosing(direction)
     }
 
     /// The word for this leg in policies, records and metrics.

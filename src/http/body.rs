@@ -3,7 +3,6 @@
 //! Not here: what is in a body. A [`Reader`] gives plain bytes until a proper end or a [`BodyError`]; an [`Outgoing`] is what a
 //! message is sent with, and its [`Writer`] feeds it while it is being sent.
 
-use std::any::Any;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -205,7 +204,17 @@ pub struct Outgoing {
 }
 
 /// What a body's bytes take up, such as a place among the exchanges; given back when it is dropped.
-pub type Hold = Arc<dyn Any + Send + Sync>;
+pub type Hold = Arc<dyn Keep>;
+
+/// What can be kept with a body.
+pub trait Keep: std::fmt::Debug + Send + Sync {
+    /// Who is to be told what becomes of the body.
+    fn fate(&self) -> Option<&Fate> {
+        None
+    }
+}
+
+impl Keep for () {}
 
 /// Bytes with what they take up: a connection keeps them, or slices of them, until the peer has taken them.
 struct Held(Bytes, #[expect(dead_code, reason = "held for its drop")] Hold);
@@ -308,9 +317,9 @@ impl Outgoing {
         Self { fate: Some(fate), ..self }
     }
 
-    /// Who is told by [`Outgoing::watched`].
+    /// Who is told by [`Outgoing::watched`], or by what it keeps.
     pub(super) fn fate(&self) -> Option<&Fate> {
-        self.fate.as_deref()
+        self.fate.as_deref().or_else(|| self.hold.as_ref()?.fate())
     }
 
     /// Marks it as one that has no end of its own: its taker is not held to a wait in all ([`Pace::endless`]).

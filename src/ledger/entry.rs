@@ -3,6 +3,7 @@
 //! The shape of every line is told to readers in `docs/record.md`. Not here: when a line is written, and where. Start at
 //! [`Open`] and [`Close`], then `exchange_line`.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,23 +21,40 @@ pub struct Open {
     pub exchange: ExchangeId,
     /// When.
     pub time: Time,
-    /// To whom.
-    pub partner: PartnerId,
-    /// The route's pattern, never the path.
-    pub route: Arc<str>,
-    /// Who called.
-    pub direction: Direction,
-    /// Which leg leaves.
-    pub leg: Leg,
-    /// The policy's digest.
-    pub policy: Arc<str>,
+    /// To whom, what for, under which policy.
+    pub of: Arc<Disclosure>,
+}
+
+/// What the entries of a route have in common, ready to be written.
+#[derive(Debug)]
+pub struct Disclosure(Vec<u8>);
+
+impl Disclosure {
+    /// `route`: its pattern, never the path. `direction`: who calls. `policy`: its digest. The leg is the one that leaves.
+    #[must_use]
+    pub fn new(partner: &PartnerId, route: &str, direction: Direction, policy: &str) -> Self {
+        let mut members = Vec::new();
+        for (name, value) in [
+            ("partner", partner.as_str()),
+            ("route", route),
+            ("direction", direction.as_str()),
+            ("leg", Leg::disclosing(direction).as_str()),
+            ("policy", policy),
+        ] {
+            members.extend_from_slice(b",\"");
+            members.extend_from_slice(name.as_bytes());
+            members.extend_from_slice(b"\":");
+            string(&mut members, value);
+        }
+        Self(members)
+    }
 }
 
 /// The half that says what became of it.
 #[derive(Clone, Debug)]
-pub struct Close {
+pub struct Close<'a> {
     /// How often each rule decided; only those that did, each once.
-    pub rules: Vec<(RuleId, u64)>,
+    pub rules: Cow<'a, [(RuleId, u64)]>,
     /// Bytes of the body before the rules, un-coded.
     pub bytes_in: u64,
     /// Bytes of the body after the rules, before any coding.
@@ -93,7 +111,7 @@ pub(super) fn open_line(out: &mut Vec<u8>, open: &Open) {
 }
 
 /// The `close` line.
-pub(super) fn close_line(out: &mut Vec<u8>, exchange: ExchangeId, time: Time, close: &Close) {
+pub(super) fn close_line(out: &mut Vec<u8>, exchange: ExchangeId, time: Time, close: &Close<'_>) {
     begin(out, "close");
     out.extend_from_slice(b",\"exchange\":\"");
     out.extend_from_slice(&exchange.to_ascii());
@@ -104,7 +122,7 @@ pub(super) fn close_line(out: &mut Vec<u8>, exchange: ExchangeId, time: Time, cl
 }
 
 /// The `exchange` line: both halves.
-pub(super) fn exchange_line(out: &mut Vec<u8>, open: &Open, close: &Close) {
+pub(super) fn exchange_line(out: &mut Vec<u8>, open: &Open, close: &Close<'_>) {
     open_half(out, "exchange", open);
     close_half(out, close);
     out.extend_from_slice(b"}\n");
@@ -200,19 +218,10 @@ fn open_half(out: &mut Vec<u8>, kind: &str, open: &Open) {
     out.extend_from_slice(&open.exchange.to_ascii());
     out.push(b'"');
     time_member(out, open.time);
-    out.extend_from_slice(b",\"partner\":");
-    string(out, open.partner.as_str());
-    out.extend_from_slice(b",\"route\":");
-    string(out, &open.route);
-    out.extend_from_slice(b",\"direction\":");
-    string(out, open.direction.as_str());
-    out.extend_from_slice(b",\"leg\":");
-    string(out, open.leg.as_str());
-    out.extend_from_slice(b",\"policy\":");
-    string(out, &open.policy);
+    out.extend_from_slice(&open.of.0);
 }
 
-fn close_half(out: &mut Vec<u8>, close: &Close) {
+fn close_half(out: &mut Vec<u8>, close: &Close<'_>) {
     out.extend_from_slice(b",\"rules\":{");
     for (at, (rule, count)) in close.rules.iter().enumerate() {
         if at > 0 {
@@ -349,21 +358,21 @@ mod tests {
         serde_json::from_str::<serde_json::Value>(&line).unwrap();
     }
 
+    fn of(route: &str) -> Arc<Disclosure> {
+        Arc::new(Disclosure::new(&PartnerId::parse("parcelo").unwrap(), route, Direction::Inbound, "sha256:ab"))
+    }
+
     fn open() -> Open {
         Open {
             exchange: ExchangeId::new(1_790_000_000_123, 7),
             time: Time(1_790_000_000_123),
-            partner: PartnerId::parse("parcelo").unwrap(),
-            route: "GET /v1/orders/{id}".into(),
-            direction: Direction::Inbound,
-            leg: Leg::Response,
-            policy: "sha256:ab".into(),
+            of: of("GET /v1/orders/{id}"),
         }
     }
 
-    fn close() -> Close {
+    fn close() -> Close<'static> {
         Close {
-            rules: vec![(RuleId::new("customer.email"), 1), (RuleId::new("keep-2"), 12)],
+            rules: vec![(RuleId::new("customer.email"), 1), (RuleId::new("keep-2"), 12)].into(),
             bytes_in: 1024,
             bytes_out: 0,
             status: 200,
@@ -412,8 +421,8 @@ mod tests {
         #[test]
         fn every_text_is_valid_json_and_reads_back(route in any::<String>(), rule in any::<String>(), count in any::<u64>()) {
             let mut out = Vec::new();
-            let close = Close { rules: vec![(RuleId::new(&rule), count)], ..close() };
-            exchange_line(&mut out, &Open { route: route.as_str().into(), ..open() }, &close);
+            let close = Close { rules: vec![(RuleId::new(&rule), count)].into(), ..close() };
+            exchange_line(&mut out, &Open { of: of(&route), ..open() }, &close);
             prop_assert_eq!(out.iter().filter(|byte| **byte == b'\n').count(), 1);
             let read: serde_json::Value = serde_json::from_slice(&out).unwrap();
             prop_assert_eq!(read["route"].as_str().unwrap(), route);

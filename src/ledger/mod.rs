@@ -151,7 +151,7 @@ impl Ledger {
     }
 
     /// Appends one line with both halves; returns when it is durable.
-    pub async fn record(&self, open: Open, close: Close) -> Result<Receipt, Error> {
+    pub async fn record(&self, open: Open, close: Close<'_>) -> Result<Receipt, Error> {
         self.0.queue.append(None, |out| entry::exchange_line(out, &open, &close)).await?;
         Ok(Receipt { exchange: open.exchange })
     }
@@ -159,7 +159,7 @@ impl Ledger {
     /// Appends the `close` entry. Not waited for; written with the next group, and kept for the next try while the record
     /// cannot be written: as each needs a receipt, no more can wait than exchanges were open. After
     /// [`Ledger::record`] a close corrects what was foretold.
-    pub fn close(&self, receipt: Receipt, close: Close) {
+    pub fn close(&self, receipt: Receipt, close: Close<'_>) {
         let exchange = receipt.exchange;
         let time = self.0.clock.now();
         if !self.0.queue.close(exchange, |out| entry::close_line(out, exchange, time, &close)) {

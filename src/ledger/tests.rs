@@ -11,7 +11,8 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::clock::Time;
-use crate::ids::{Direction, Leg, PartnerId, RuleId};
+use crate::ids::{Direction, PartnerId, RuleId};
+use crate::ledger::entry::Disclosure;
 use crate::verdict::Outcome;
 
 const DAY: u64 = 86_400_000;
@@ -21,20 +22,20 @@ fn settings(folder: &Path) -> Settings {
     Settings { folder: folder.to_owned(), durability: Durability::Strict, segment_bytes: 1 << 20 }
 }
 
+fn parcelo() -> PartnerId {
+    PartnerId::parse("parcelo").unwrap()
+}
+
 fn an_open(n: u64) -> Open {
     Open {
         exchange: ExchangeId::new(n, 0),
         time: NOON,
-        partner: PartnerId::parse("parcelo").unwrap(),
-        route: "GET /v1/orders/{id}".into(),
-        direction: Direction::Inbound,
-        leg: Leg::Response,
-        policy: "sha256:ab".into(),
+        of: Arc::new(Disclosure::new(&parcelo(), "GET /v1/orders/{id}", Direction::Inbound, "sha256:ab")),
     }
 }
 
-fn a_close() -> Close {
-    let rules = vec![(RuleId::new("customer.email"), 1)];
+fn a_close() -> Close<'static> {
+    let rules = vec![(RuleId::new("customer.email"), 1)].into();
     Close { rules, bytes_in: 10, bytes_out: 5, status: 200, outcome: Outcome::Delivered }
 }
 
@@ -99,9 +100,9 @@ fn a_foreign_token_has_a_line_that_nobody_waits_for() {
     ledger.foreign(entry::Foreign {
         exchange: open.exchange,
         time: NOON,
-        partner: open.partner.clone(),
-        route: Arc::clone(&open.route),
-        direction: open.direction,
+        partner: parcelo(),
+        route: "GET /v1/orders/{id}".into(),
+        direction: Direction::Inbound,
         issuer: crate::ids::DomainId::parse("admira").unwrap(),
         count: 2,
     });

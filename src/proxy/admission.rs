@@ -13,6 +13,7 @@ use subtle::ConstantTimeEq;
 use tokio::sync::OwnedSemaphorePermit;
 
 use crate::clock::Time;
+use crate::http::body::Keep;
 use crate::http::listener::Peer;
 use crate::ids::Direction;
 use crate::policy::route::{Matched, NormalPath, QueryPair, TargetError, parse_query};
@@ -22,6 +23,7 @@ use crate::verdict::Refusal;
 
 use super::exchange::Exchange;
 use super::headers;
+use super::limits::Permit;
 use super::snapshot::{LivePartner, LiveRoute, Snapshot};
 
 /// An exchange that may go on.
@@ -36,6 +38,15 @@ pub struct Admitted {
     /// The query's pairs, all of them.
     pub query: Vec<QueryPair>,
 }
+
+/// What an exchange takes up.
+#[derive(Debug)]
+struct Place {
+    _process: OwnedSemaphorePermit,
+    _partner: Permit,
+}
+
+impl Keep for Place {}
 
 /// Decides. What becomes known on the way (partner, route) is told to the exchange at once, so that its log line and its
 /// metrics have it even if the next step refuses. `place`: the one in the process.
@@ -91,7 +102,7 @@ pub fn admit(
     };
     // Quota is spent before the body is read: a partner over quota must not be able to make us buffer.
     let permit = partner.limiter.enter()?;
-    exchange.hold = Some(Arc::new((place, permit)));
+    exchange.hold = Some(Arc::new(Place { _process: place, _partner: permit }));
     Ok(Admitted { partner: Arc::clone(partner), route: Arc::clone(route), captures, query })
 }
 

@@ -2,12 +2,12 @@
 //!
 //! The one place where a response is made of a released head and body. Start at [`Answered`].
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use ::http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 
 use crate::crossing::Released;
-use crate::http::body::{Hold, Outgoing, Writer};
+use crate::http::body::{Hold, Keep, Outgoing, Writer};
 use crate::http::coding;
 use crate::http::fate::{Fate, Lost};
 use crate::http::pace::Pace;
@@ -22,7 +22,7 @@ use super::pump::{Pump, stream};
 /// An exchange of which the answer can be given.
 pub struct Answered {
     /// What is known of it.
-    pub exchange: Exchange,
+    pub exchange: Box<Exchange>,
     /// What the caller gets.
     pub response: Response<Outgoing>,
     /// What is still to come.
@@ -61,24 +61,30 @@ impl Answered {
 }
 
 /// Tells of the end, and stays with the answer: a connection takes it at once, and may lose it long after.
-fn hand_over(mut exchange: Exchange, body: Outgoing) -> Outgoing {
+fn hand_over(mut exchange: Box<Exchange>, body: Outgoing) -> Outgoing {
     exchange.hand_over();
-    let fate = Arc::<Fate>::default();
-    let handed = Handed { exchange, fate: Arc::clone(&fate), _hold: body.hold().cloned() };
-    body.watched(fate).holding(Arc::new(Mutex::new(handed)))
+    let handed = Handed { exchange: Mutex::new(exchange), fate: Fate::default(), _hold: body.hold().cloned() };
+    body.holding(Arc::new(handed))
 }
 
 /// A whole answer that a connection has.
+#[derive(Debug)]
 struct Handed {
-    exchange: Exchange,
-    fate: Arc<Fate>,
+    exchange: Mutex<Box<Exchange>>,
+    fate: Fate,
     _hold: Option<Hold>,
+}
+
+impl Keep for Handed {
+    fn fate(&self) -> Option<&Fate> {
+        Some(&self.fate)
+    }
 }
 
 impl Drop for Handed {
     fn drop(&mut self) {
         if let Some(lost) = self.fate.lost() {
-            self.exchange.lost(lost);
+            self.exchange.get_mut().unwrap_or_else(PoisonError::into_inner).lost(lost);
         }
     }
 }
@@ -100,7 +106,7 @@ pub struct Rest {
 }
 
 impl Rest {
-    async fn hand_on(self: Box<Self>, mut exchange: Exchange) {
+    async fn hand_on(self: Box<Self>, mut exchange: Box<Exchange>) {
         let Self { mut passage, first, writer, pace, fate, pump } = *self;
         let streamed = stream(&mut passage, first, writer, pace, &Refusal::AnswerSlow, |_| {}).await;
         // The connection may see first that it is taken too slowly: both have the same time.

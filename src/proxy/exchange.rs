@@ -3,6 +3,7 @@
 //! Log line, metrics and the record's `close` are made from the same facts, here, so that they cannot tell three stories. An
 //! exchange that is dropped unfinished (its task was cut) tells of that too. Start at [`Exchange::finish`].
 
+use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -124,24 +125,13 @@ impl Exchange {
 
     /// The half of the entry that is written before anything leaves.
     fn entry(&self) -> Result<Open, Refusal> {
-        // No partner or route, no record; no record, no sharing.
-        let (Some(partner), Some(route)) = (&self.partner, &self.route) else { return Err(Refusal::LedgerUnavailable) };
-        Ok(Open {
-            exchange: self.id,
-            time: self.now,
-            partner: partner.partner.id.clone(),
-            route: Arc::clone(&route.route.pattern),
-            direction: self.direction,
-            leg: self.disclosing(),
-            policy: Arc::clone(&partner.partner.digest),
-        })
+        // No route, no record; no record, no sharing.
+        let Some(route) = &self.route else { return Err(Refusal::LedgerUnavailable) };
+        Ok(Open { exchange: self.id, time: self.now, of: Arc::clone(&route.disclosure) })
     }
 
     fn disclosing(&self) -> Leg {
-        match self.direction {
-            Direction::Inbound => Leg::Response,
-            Direction::Outbound => Leg::Request,
-        }
+        Leg::disclosing(self.direction)
     }
 
     /// Records the disclosure before it begins; [`Exchange::close`] or [`Exchange::finish`] records its end.
@@ -164,7 +154,7 @@ impl Exchange {
             Leg::Response => &self.response,
         };
         let close = Close {
-            rules: facts.tally.clone(),
+            rules: Cow::Borrowed(&facts.tally),
             bytes_in: facts.bytes_in,
             bytes_out: facts.bytes_out,
             status,
@@ -182,7 +172,7 @@ impl Exchange {
             Leg::Request => (&self.request, 0),
             Leg::Response => (&self.response, self.status),
         };
-        let rules = facts.tally.clone();
+        let rules = Cow::Borrowed(&*facts.tally);
         let close = Close { rules, bytes_in: facts.bytes_in, bytes_out: facts.bytes_out, status, outcome };
         self.ledger.close(receipt, close);
         self.recorded = Some(outcome);

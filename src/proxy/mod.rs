@@ -194,8 +194,8 @@ impl Proxy {
         let [inbound, outbound] = &self.nobody;
         let nobody = if direction == Direction::Inbound { inbound } else { outbound };
         let in_flight = self.metrics.begin();
-        let mut exchange =
-            Exchange::open(id, now, direction, self.clock.clone(), self.ledger.clone(), Arc::clone(nobody), in_flight);
+        let (clock, ledger) = (self.clock.clone(), self.ledger.clone());
+        let mut exchange = Box::new(Exchange::open(id, now, direction, clock, ledger, Arc::clone(nobody), in_flight));
         let answered = match self.exchange(&mut exchange, peer, request).await {
             Ok((response, then)) => Answered { exchange, response, then },
             Err(refusal) => {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use ::http::{HeaderName, HeaderValue, header};
 
 use crate::ids::RuleId;
+use crate::ledger::entry::Disclosure;
 use crate::policy::rule;
 use crate::registry::set::{Partner, PolicySet, Route};
 use crate::telemetry::Metrics;
@@ -46,6 +47,8 @@ pub struct LiveRoute {
     pub route: Arc<Route>,
     /// Where it goes.
     pub upstream: Arc<Upstream>,
+    /// What the record says of each of its disclosures.
+    pub disclosure: Arc<Disclosure>,
     /// How its exchanges end.
     pub metrics: Arc<RouteMetrics>,
     /// What its request leg does.
@@ -71,8 +74,10 @@ impl Snapshot {
             let live = |route: &Arc<Route>| {
                 let upstream = upstream(&route.upstream)?;
                 let leg = |name, leg: &rule::Leg| metrics.leg(&partner.id, &route.pattern, name, rules(leg));
+                let disclosure = Disclosure::new(&partner.id, &route.pattern, route.direction, &partner.digest);
                 Some(Arc::new(LiveRoute {
                     upstream,
+                    disclosure: Arc::new(disclosure),
                     metrics: metrics.route(Some(&partner.id), Some(&route.pattern), route.direction),
                     request: leg("request", &route.request.compiled.leg),
                     response: leg("response", &route.response.compiled.leg),
