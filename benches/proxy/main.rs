@@ -52,6 +52,8 @@ struct Options {
     only: Option<String>,
     /// Open at once in the closed loop; two where the body is longer than 1 MiB.
     connections: usize,
+    /// Only bare hyper and Tidegate with its record in memory: to compare builds.
+    memory: bool,
     /// Other builds of the program, to be measured in turns with this one.
     beside: Vec<PathBuf>,
 }
@@ -64,11 +66,12 @@ fn main() {
         words => {
             let quick = words.contains(&"--quick");
             let cpu = words.contains(&"--cpu");
+            let memory = words.contains(&"--memory");
             let only = words.iter().find(|word| !word.starts_with("--")).map(|&word| word.to_owned());
             let beside = words.iter().filter_map(|word| word.strip_prefix("--beside=")).map(PathBuf::from).collect();
             let connections = words.iter().find_map(|word| word.strip_prefix("--connections="));
             let connections = connections.map_or(8, |number| number.parse().expect("a number"));
-            measure(&Options { quick, cpu, only, connections, beside });
+            measure(&Options { quick, cpu, only, connections, memory, beside });
         }
     }
 }
@@ -102,6 +105,9 @@ fn measure(options: &Options) {
             Running::tidegate(program, &folder, upstream.address, &strict),
         ));
     }
+    if options.memory {
+        proxies.retain(|(name, _)| name == "bare" || name.ends_with("tmpfs"));
+    }
     let (rounds, time) = if options.quick { (1, 400) } else { (5, 2000) };
     let time = Duration::from_millis(time);
 
@@ -124,12 +130,14 @@ fn measure(options: &Options) {
                 *sum = (sum.0 + done, sum.1 + (proxy.cpu() - cpu), sum.2 + began.elapsed());
             }
         }
+        let value = proxies.iter().position(|(name, _)| name == "value");
         let micros = |n: usize| sums[n].1.as_secs_f64() * 1e6 / sums[n].0.max(1) as f64;
         for (n, (name, _)) in proxies.iter().enumerate() {
             let (done, _, wall) = sums[n];
-            let (own, bare, value) = (micros(n), micros(0), micros(1));
+            let (own, bare) = (micros(n), micros(0));
+            let of_value = value.map_or_else(|| "-".to_owned(), |n| format!("{:.2}", own / micros(n)));
             let per_second = done as f64 / wall.as_secs_f64();
-            println!("| {size} | {name} | {own:.1} | {:.2} | {:.2} | {per_second:.0} |", own / bare, own / value);
+            println!("| {size} | {name} | {own:.1} | {:.2} | {of_value} | {per_second:.0} |", own / bare);
         }
     }
 
