@@ -106,6 +106,16 @@ impl Edge {
     pub(super) fn leaves_go(self) -> bool {
         self.0 & Self::LEAVES == Self::VALID | Self::QUIET | (LeafFate::Drop as u64) << 2 | (LeafFate::Drop as u64) << 5
     }
+    /// Does every leaf stay, `null` too?
+    #[inline(always)]
+    pub(super) fn leaves_keep(self) -> bool {
+        self.0 & (7 << 2 | 7 << 5) == (LeafFate::Keep as u64) << 2 | (LeafFate::Keep as u64) << 5
+    }
+    /// Does every leaf go, `null` too?
+    #[inline(always)]
+    pub(super) fn leaves_drop(self) -> bool {
+        self.0 & (7 << 2 | 7 << 5) == (LeafFate::Drop as u64) << 2 | (LeafFate::Drop as u64) << 5
+    }
     #[inline]
     pub(super) fn action(self) -> ActionId {
         (self.0 >> 16) as u32 & 0xff_ffff
@@ -231,6 +241,12 @@ impl Machine {
         let explored = self.make(selections);
         self.hot = (0..).map_while(|id| self.state(id)).map(|state| Hot::of(self, state)).collect();
         explored
+    }
+
+    /// Is most of a document asked about, because what is not is removed?
+    #[inline(always)]
+    pub(super) fn asks(&self) -> bool {
+        self.otherwise != Otherwise::Keep
     }
 
     /// What the tightest loop asks of a state; `None` where it is none for that loop.

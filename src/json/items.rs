@@ -9,7 +9,9 @@
 
 mod here;
 mod lane;
+mod skip;
 mod sprint;
+pub(super) mod tents;
 
 use super::automaton::Program;
 use super::decide::{ContainerFate, LeafFate};
@@ -53,7 +55,11 @@ impl Walker {
         let mut took = false;
         let mut last = None;
         loop {
-            self.sprint(program, &mut here, &mut took, buf, plan, judge)?;
+            if program.machine.asks() {
+                self.sprint::<true>(program, &mut here, &mut took, buf, plan, judge)?;
+            } else {
+                self.sprint::<false>(program, &mut here, &mut took, buf, plan, judge)?;
+            }
             let Some(around) = self.around(program, &mut last) else { break };
             let Some(next) = here.next(&around) else { break };
             let then = match next {

@@ -15,6 +15,8 @@ use super::simd::{self, BLOCK, SLACK, Sheet};
 
 /// Bytes that are marked at a time: what is written of it stays in the first-level cache beside the bytes.
 pub(super) const STRETCH: usize = 1 << 13;
+/// Behind the last quote: places beyond any stretch, so that some can be read at once.
+const BEHIND: [u16; 4] = [u16::MAX; 4];
 /// What is shorter is not worth the marking.
 const LEAST: usize = 16;
 
@@ -48,7 +50,7 @@ impl Marks {
             self.mark(buf, pos)?;
         }
         let bytes = buf.get(self.base..self.end.min(buf.len()))?;
-        let quotes = self.quotes.get(..self.count)?;
+        let quotes = self.quotes.get(..self.count + BEHIND.len())?;
         let at = pos - self.base;
         let before = |place: &u16| usize::from(*place) < at;
         // Where the last view ended, mostly.
@@ -108,6 +110,7 @@ impl Marks {
         }
         self.count += found.quotes;
         self.has_controls |= found.control;
+        *self.quotes.get_mut(self.count..)?.first_chunk_mut()? = BEHIND;
         (self.base, self.end, self.next) = (pos, end, 0);
         Some(())
     }
@@ -165,6 +168,12 @@ impl View<'_> {
     #[inline(always)]
     pub(super) fn quote(&self, number: usize) -> Option<usize> {
         self.quotes.get(number).map(|place| usize::from(*place))
+    }
+
+    /// Where four quotes or backslashes from this number on are.
+    #[inline(always)]
+    pub(super) fn four_quotes(&self, number: usize) -> Option<[u16; 4]> {
+        self.quotes.get(number..)?.first_chunk().copied()
     }
 
     /// No control character from `from` to `to`?

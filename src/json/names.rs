@@ -31,8 +31,7 @@ pub(super) struct Names {
     exact: Table,
     folds: Table,
     folded: bool,
-    /// Bit n: one of them has n as its [`grain`].
-    sieve: u64,
+    sieve: Sieve,
     /// The symbols that answer to each folded name, by its number.
     by_fold: Vec<Vec<Symbol>>,
 }
@@ -80,8 +79,11 @@ impl Collector {
                 symbols.push(symbol);
             }
         }
-        let grains = exact.iter().fold(0, |sieve, (name, _)| sieve | 1 << grain_of(name.as_bytes()));
-        let sieve = if folds.is_empty() { grains } else { u64::MAX };
+        let sieve = match folds.is_empty() {
+            true => Sieve::of(exact.iter().map(|(name, _)| name.as_bytes())),
+            // A folded name has many spellings.
+            false => Sieve::open(),
+        };
         Names { mentions, exact: exact_table, folded: !folds.is_empty(), sieve, folds: fold_table, by_fold }
     }
 }
@@ -120,14 +122,43 @@ impl Names {
         folds.iter().copied().chain((!folded).then_some(number))
     }
 
-    /// Bit n: a mentioned name has n as its [`grain`].
+    /// May a name that begins with this byte and has this [`grain`] be mentioned?
     #[inline(always)]
-    pub(super) fn sieve(&self) -> u64 {
-        self.sieve
+    pub(super) fn may_mention(&self, initial: u8, grain: u32) -> bool {
+        self.sieve.lets(initial, grain)
     }
 
     pub(super) fn len(&self) -> usize {
         self.mentions.len()
+    }
+}
+
+/// Lets the names through that may be among some. By six bits of their first byte: bit n is set if one of them has n as its [`grain`].
+#[derive(Debug)]
+pub(super) struct Sieve([u64; 64]);
+
+impl Sieve {
+    /// Of these names.
+    pub(super) fn of<'n>(names: impl Iterator<Item = &'n [u8]>) -> Self {
+        let mut sieve = [0; 64];
+        for name in names {
+            let initial = name.first().copied().unwrap_or(b'"');
+            if let Some(row) = sieve.get_mut(usize::from(initial & 63)) {
+                *row |= 1 << grain_of(name);
+            }
+        }
+        Self(sieve)
+    }
+
+    /// That lets all through.
+    pub(super) fn open() -> Self {
+        Self([u64::MAX; 64])
+    }
+
+    /// Does it let a name through? `initial` is the byte behind its opening quote.
+    #[inline(always)]
+    pub(super) fn lets(&self, initial: u8, grain: u32) -> bool {
+        self.0.get(usize::from(initial & 63)).is_some_and(|row| row >> (grain & 63) & 1 == 1)
     }
 }
 

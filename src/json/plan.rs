@@ -21,6 +21,21 @@ impl Plan {
         }
     }
 
+    /// Where the plan is, to come back to.
+    #[inline(always)]
+    pub(super) fn mark(&self) -> (usize, usize) {
+        (self.edits.len(), self.edits.last().map_or(0, |last| last.range.end))
+    }
+
+    /// Takes back what was removed since the mark, where nothing was put.
+    #[inline(always)]
+    pub(super) fn undo(&mut self, (edits, end): (usize, usize)) {
+        self.edits.truncate(edits);
+        if let Some(last) = self.edits.last_mut() {
+            last.range.end = end;
+        }
+    }
+
     /// Puts bytes at a place, behind what was put there before.
     pub(super) fn put(&mut self, at: usize, bytes: &[u8]) {
         let start = self.arena.len();

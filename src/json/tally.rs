@@ -13,9 +13,9 @@ use super::window::Budget;
 pub(super) struct Tally {
     pub(super) counts: Vec<u64>,
     pub(super) matched: Vec<u64>,
-    /// Uses of each ruling of each action since the counts were brought up to date, and which are not zero.
-    hits: Vec<[u64; 3]>,
-    hit: Vec<u32>,
+    /// Uses of each ruling of each action, one behind the other, since the counts were brought up to date; and which are not zero.
+    hits: Vec<u64>,
+    hit: Vec<usize>,
     pub(super) failed: Option<usize>,
     /// Filter steps left.
     pub(super) steps: u64,
@@ -84,39 +84,47 @@ impl Tally {
     /// A ruling of an edge in the cache was used.
     #[inline]
     pub(super) fn hit(&mut self, edge: Edge, ruled: Ruled) {
-        let action = edge.action() as usize;
-        match self.hits.get_mut(action) {
+        let place = edge.action() as usize * 3 + ruled as usize;
+        match self.hits.get_mut(place) {
             Some(hits) => {
-                if *hits == [0; 3] {
-                    self.hit.push(edge.action());
+                if *hits == 0 {
+                    self.hit.push(place);
                 }
-                if let Some(hits) = hits.get_mut(ruled as usize) {
-                    *hits += 1;
-                }
+                *hits += 1;
             }
-            None => {
-                self.hits.resize(action + 1, [0; 3]);
-                self.hit(edge, ruled);
-            }
+            None => self.first_hit(place),
+        }
+    }
+
+    #[cold]
+    fn first_hit(&mut self, place: usize) {
+        self.hits.resize(place + 1, 0);
+        if let Some(hits) = self.hits.get_mut(place) {
+            self.hit.push(place);
+            *hits = 1;
         }
     }
 
     /// Brings the counts up to date.
     pub(super) fn settle(&mut self, program: &Program) {
-        for number in self.hit.drain(..) {
-            let Some(hits) = self.hits.get_mut(number as usize) else { continue };
-            let Some(action) = program.machine.action(number) else { continue };
-            for (ruled, times) in [Ruled::Leaf, Ruled::Null, Ruled::Container].into_iter().zip(std::mem::take(hits)) {
-                if times > 0 {
-                    add(&mut self.counts, &mut self.matched, action, ruled, times);
-                }
-            }
+        for place in self.hit.drain(..) {
+            let Some(hits) = self.hits.get_mut(place) else { continue };
+            let times = std::mem::take(hits);
+            let Some(action) = u32::try_from(place / 3).ok().and_then(|id| program.machine.action(id)) else {
+                continue;
+            };
+            let ruled = match place % 3 {
+                0 => Ruled::Leaf,
+                1 => Ruled::Null,
+                _ => Ruled::Container,
+            };
+            add(&mut self.counts, &mut self.matched, action, ruled, times);
         }
     }
 }
 
 /// Which ruling of an action was used.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ruled {
     Leaf = 0,
     Null = 1,

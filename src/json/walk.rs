@@ -15,6 +15,7 @@
 
 use super::automaton::Program;
 use super::dfa::StateId;
+use super::items::tents::Tent;
 use super::marks::Marks;
 use super::names::{OTHER, Symbol};
 use super::pending::Pending;
@@ -125,6 +126,8 @@ pub(super) struct Walker {
     pub(super) skim: Skim,
     pub(super) mode: Mode,
     pub(super) pending: Pending,
+    /// For the tightest loop alone; empty outside of it.
+    pub(super) tents: Vec<Tent>,
     pub(super) region: Region,
     /// For the open arrays that are looked ahead in.
     pub(super) scouts: Vec<Scout>,
@@ -161,6 +164,7 @@ impl Default for Walker {
             skim: Skim::new(),
             mode: Mode::Keep,
             pending: Pending::default(),
+            tents: Vec::new(),
             region: Region::default(),
             scouts: Vec::new(),
             tally: Tally::default(),
@@ -192,6 +196,7 @@ impl Walker {
         self.skim.restart();
         self.mode = Mode::Keep;
         self.pending.clear();
+        self.tents.clear();
         self.region.clear();
         self.scouts.clear();
     }

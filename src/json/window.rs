@@ -306,11 +306,12 @@ impl Rewriter {
         out.reserve(window.len());
         let mut copied = 0;
         for edit in &plan.edits {
-            out.extend_from_slice(window.get(copied..edit.range.start).unwrap_or_default());
+            append(window, copied..edit.range.start, out);
             copied = edit.range.end;
-            match plan.bytes(&edit.put) {
-                Some(bytes) => out.extend_from_slice(bytes),
-                None => later(window.get(edit.range.clone()).unwrap_or_default(), out),
+            match &edit.put {
+                Put::Nothing => {}
+                Put::Here(range) => append(&plan.arena, range.clone(), out),
+                Put::Later { .. } => later(window.get(edit.range.clone()).unwrap_or_default(), out),
             }
         }
         out.extend_from_slice(window.get(copied..).unwrap_or_default());
@@ -390,6 +391,22 @@ impl Rewriter {
         let fault = Fault { kind, offset, location: self.work.walker.location(&self.program) };
         self.work.fault = Some(fault.clone());
         fault
+    }
+}
+
+/// Appends a stretch of `bytes`. A short one, as most are, is copied with what is behind it, and that is taken away again: so many
+/// bytes are a few moves, and no call.
+#[inline(always)]
+fn append(bytes: &[u8], range: Range<usize>, out: &mut Vec<u8>) {
+    const SHORT: usize = 32;
+    let (start, len) = (range.start, range.len());
+    match bytes.get(start..).and_then(|rest| rest.first_chunk::<SHORT>()) {
+        Some(more) if len <= SHORT => {
+            let end = out.len() + len;
+            out.extend_from_slice(more);
+            out.truncate(end);
+        }
+        _ => out.extend_from_slice(bytes.get(range).unwrap_or_default()),
     }
 }
 

@@ -2,14 +2,15 @@
 //!
 //! Made once, with the program. Start at [`Hot::find`].
 
-use super::super::names::{Key, OTHER, Symbol, grain_of};
+use super::super::names::{Key, OTHER, Sieve, Symbol, grain_of};
 use super::{ChildKey, Edge, Machine, State};
 
 /// What the tightest loop asks of a state that asks no tests.
 #[derive(Debug)]
 pub(in crate::json) struct Hot {
+    /// Of the names that are asked.
+    pub(in crate::json) sieve: Sieve,
     /// See [`State`].
-    pub(in crate::json) sieve: u64,
     pub(in crate::json) lengths: u64,
     /// To a member with a name that no path mentions, and to an element.
     pub(in crate::json) member: Edge,
@@ -60,7 +61,12 @@ impl Hot {
             few.iter_mut().for_each(|few| few.add(name, symbol, edge));
         }
         let few = few.map(Box::new);
-        Some(Self { sieve: state.sieve, lengths: state.lengths, member, element, few })
+        let asked = state.asked(&machine.names).filter_map(|symbol| machine.names.mention(symbol));
+        let sieve = match state.sieve {
+            u64::MAX => Sieve::open(),
+            _ => Sieve::of(asked.map(|mention| mention.text.as_bytes())),
+        };
+        Some(Self { sieve, lengths: state.lengths, member, element, few })
     }
 
     /// The symbol of the name of `len` bytes and this grain at `at`, and the edge to its member. `None`: not known here.

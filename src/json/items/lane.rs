@@ -8,9 +8,12 @@ use super::super::dfa::hot::Hot;
 use super::super::dfa::{Edge, Machine, StateId};
 use super::super::marks::View;
 use super::super::names::{self, OTHER, Symbol};
+use super::super::tally::{Ruled, Tally};
 use super::super::walk::{Frame, Kind, Stage, Walker};
 use super::super::window::Plan;
 use super::here::Here;
+use super::skip::skip;
+use super::tents::Tent;
 
 /// Where the loop is. Places are of the stretch; those in the plan are of the buffer.
 #[derive(Clone, Copy)]
@@ -40,6 +43,12 @@ pub(super) struct Lane<'p> {
     pub(super) waits: bool,
     /// Was there white space between tokens?
     pub(super) blanks: bool,
+}
+
+/// What the loop counts and remembers where names are asked.
+pub(super) struct Extra<'w> {
+    pub(super) tents: &'w mut Vec<Tent>,
+    pub(super) tally: &'w mut Tally,
 }
 
 /// An item's places.
@@ -172,13 +181,26 @@ impl<'p> Lane<'p> {
 
     /// As [`Lane::leave`], where no opener waits, and only if what is around is for this loop.
     #[inline(always)]
-    fn left(&mut self, machine: &'p Machine, stack: &mut Vec<Frame>, at: usize, plan: &mut Plan) -> bool {
+    fn left<const ASKS: bool>(
+        &mut self,
+        machine: &'p Machine,
+        stack: &mut Vec<Frame>,
+        extra: &mut Extra<'_>,
+        at: usize,
+        plan: &mut Plan,
+    ) -> bool {
+        let level = stack.len();
         let Some(around) = stack.last() else { return false };
         let Some(hot) = machine.hot(around.state).filter(|_| around.kind != Kind::Root) else { return false };
-        if self.gone {
-            plan.remove(self.gap..self.base + self.at);
+        if ASKS && let Some(tent) = extra.tents.pop_if(|tent| tent.level == level) {
+            self.leave(hot, around, at);
+            tent.fold(self, plan);
+        } else {
+            if self.gone {
+                plan.remove(self.gap..self.base + self.at);
+            }
+            self.leave(hot, around, at);
         }
-        self.leave(hot, around, at);
         stack.pop();
         true
     }
@@ -205,24 +227,27 @@ impl<'p> Lane<'p> {
         self.set(opener == b'{', state, hot);
     }
 
-    /// Takes items and goes in and out of containers as long as nothing is unusual.
+    /// Takes items and goes in and out of containers as long as nothing is unusual. `ASKS`: names that are asked too, and containers that
+    /// wait or go.
     #[inline(always)]
-    pub(super) fn stroll<const BLANKS: bool>(
+    #[expect(clippy::too_many_arguments, reason = "inlined into the loop")]
+    pub(super) fn stroll<const BLANKS: bool, const ASKS: bool>(
         &mut self,
         view: &View<'_>,
         machine: &'p Machine,
         stack: &mut Vec<Frame>,
         depth: usize,
-        spot: &mut Spot,
+        extra: &mut Extra<'_>,
         plan: &mut Plan,
+        spot: &mut Spot,
     ) -> Stop {
         loop {
             let goes = self.other.leaves_go();
             let stays = self.other.leaves_stay() && !self.waits;
             let stop = match self.object {
                 _ if !goes && !stays => return Stop::Else,
-                true => self.items::<true, BLANKS>(view, machine, stack, depth, goes, spot, plan),
-                false => self.items::<false, BLANKS>(view, machine, stack, depth, goes, spot, plan),
+                true => self.items::<true, BLANKS, ASKS>(view, machine, stack, depth, extra, plan, goes, spot),
+                false => self.items::<false, BLANKS, ASKS>(view, machine, stack, depth, extra, plan, goes, spot),
             };
             if stop != Stop::On {
                 return stop;
@@ -232,38 +257,42 @@ impl<'p> Lane<'p> {
 
     /// As [`Lane::stroll`], where white space is between tokens.
     #[inline(never)]
-    pub(super) fn stroll_spaced(
+    #[expect(clippy::too_many_arguments, reason = "what the loop has at hand")]
+    pub(super) fn stroll_spaced<const ASKS: bool>(
         mut self,
         view: &View<'_>,
         machine: &'p Machine,
         stack: &mut Vec<Frame>,
         depth: usize,
-        mut spot: Spot,
+        mut extra: Extra<'_>,
         plan: &mut Plan,
+        mut spot: Spot,
     ) -> (Self, Stop, Spot) {
-        let stop = self.stroll::<true>(view, machine, stack, depth, &mut spot, plan);
+        let stop = self.stroll::<true, ASKS>(view, machine, stack, depth, &mut extra, plan, &mut spot);
         (self, stop, spot)
     }
 
     /// Items of one container. `On`: it is in another.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "inlined into the loop")]
-    fn items<const OBJECT: bool, const BLANKS: bool>(
+    fn items<const OBJECT: bool, const BLANKS: bool, const ASKS: bool>(
         &mut self,
         view: &View<'_>,
         machine: &'p Machine,
         stack: &mut Vec<Frame>,
         depth: usize,
+        extra: &mut Extra<'_>,
+        plan: &mut Plan,
         goes: bool,
         spot: &mut Spot,
-        plan: &mut Plan,
     ) -> Stop {
+        // Where the loop for no white space runs, there is no control character in the stretch: line feeds are some.
         let stop = Stop::Else;
         let closer = if OBJECT { b'}' } else { b']' };
         loop {
             let mut next = self.next;
-            let (mut grain, mut close) = (0, 0);
-            let edge = self.other;
+            let (mut grain, mut close, mut end_quote) = (0, 0, None);
+            let (mut edge, mut symbol, mut asked) = (self.other, OTHER, None);
             // What begins where, and with which bytes.
             let (item, mut value, mut kind, initial, more);
             if BLANKS {
@@ -274,7 +303,11 @@ impl<'p> Lane<'p> {
                 let Some(mut at) = view.blank(self.at + usize::from(self.is_first())) else { return stop };
                 let Some(mut first) = view.byte(at) else { return stop };
                 if first == closer {
-                    return if !self.waits && self.left(machine, stack, at, plan) { Stop::On } else { stop };
+                    return if !self.waits && self.left::<ASKS>(machine, stack, extra, at, plan) {
+                        Stop::On
+                    } else {
+                        stop
+                    };
                 }
                 if !self.is_first() {
                     if first != b',' {
@@ -295,15 +328,19 @@ impl<'p> Lane<'p> {
                 if before != self.before || !OBJECT && first == b']' || OBJECT && first != b'"' {
                     let empty = self.is_first() && before == self.before && first == closer;
                     let closes = empty || before == closer && !self.is_first();
-                    let left = closes && !self.waits && self.left(machine, stack, self.at + usize::from(empty), plan);
+                    let left = closes
+                        && !self.waits
+                        && self.left::<ASKS>(machine, stack, extra, self.at + usize::from(empty), plan);
                     return if left { Stop::On } else { stop };
                 }
                 (item, value, kind, initial, more) = (self.at + 1, self.at + 1, first, second, second);
             }
             if OBJECT {
-                let Some(place) = view.quote(next + 1) else { return stop };
+                let Some([_, place, _, closes]) = view.four_quotes(next) else { return stop };
+                let place = usize::from(place);
+                end_quote = Some(usize::from(closes));
                 let Some([last, quote, colon, first]) = view.four(place.wrapping_sub(1)) else { return stop };
-                if quote != b'"' || !view.is_clear(item, place) {
+                if quote != b'"' || BLANKS && !view.is_clear(item, place) {
                     return stop;
                 }
                 (close, value, kind) = (place, place + 2, first);
@@ -321,16 +358,21 @@ impl<'p> Lane<'p> {
                 next += 2;
                 let len = place.wrapping_sub(item + 1);
                 grain = names::grain(len, (initial, last));
-                if self.hot.sieve >> grain & 1 == 1 {
-                    *spot = Spot { item, close, value, kind, next, asked: Some(grain) };
-                    return Stop::Item;
+                if self.hot.sieve.lets(initial, grain) {
+                    asked = Some(grain);
+                    let known = if ASKS { self.hot.find(view.bytes, item + 1, len, grain) } else { None };
+                    let Some(known) = known else {
+                        *spot = Spot { item, close, value, kind, next, asked };
+                        return Stop::Item;
+                    };
+                    (symbol, edge) = known;
                 }
             }
-            let this = Spot { item, close, value, kind, next, asked: None };
+            let this = Spot { item, close, value, kind, next, asked };
             let end = match kind {
                 b'"' => {
-                    let Some(place) = view.quote(next + 1) else { return stop };
-                    if view.byte(place) != Some(b'"') || !view.is_clear(value, place) {
+                    let Some(place) = end_quote.or_else(|| view.quote(next + 1)) else { return stop };
+                    if view.byte(place) != Some(b'"') || BLANKS && !view.is_clear(value, place) {
                         *spot = this;
                         return Stop::Item;
                     }
@@ -347,29 +389,90 @@ impl<'p> Lane<'p> {
                     end
                 }
                 b'{' | b'[' => {
-                    // Of a fault's place: a name that is mentioned elsewhere has to be looked up.
-                    let shown = edge.container() == ContainerFate::Show && edge.is_quiet() && !self.waits;
-                    let named = OBJECT && machine.names.sieve() >> grain & 1 == 1;
-                    let Some(hot) = machine.hot(edge.to()).filter(|_| shown && !named && stack.len() < depth) else {
-                        *spot = this;
-                        return Stop::Item;
-                    };
-                    self.keep(item, plan);
-                    self.enter(hot, stack, OTHER, (value, kind), next, edge.to(), (true, 0));
-                    return Stop::On;
+                    if ASKS && edge.container() == ContainerFate::Cut && edge.is_quiet() && !self.waits {
+                        let room = depth.saturating_sub(stack.len());
+                        let Some((end, behind)) = skip::<BLANKS>(view, value, next, room) else {
+                            *spot = this;
+                            return Stop::Item;
+                        };
+                        self.remove(item);
+                        (self.at, self.next, self.before) = (end, behind, b',');
+                        if !OBJECT {
+                            self.index = self.index.wrapping_add(1);
+                        }
+                        continue;
+                    }
+                    if self.go_in::<OBJECT, ASKS>(
+                        machine,
+                        stack,
+                        depth,
+                        extra,
+                        plan,
+                        (this, edge, symbol),
+                        (initial, grain),
+                    ) {
+                        return Stop::On;
+                    }
+                    *spot = this;
+                    return Stop::Item;
                 }
                 _ => {
                     let Some(end) = view.literal(value, kind) else { return stop };
                     end
                 }
             };
+            let goes = if ASKS { edge.leaves_drop() } else { goes };
+            if ASKS && !goes {
+                if self.waits || !edge.leaves_keep() {
+                    *spot = this;
+                    return Stop::Item;
+                }
+                extra.tents.clear();
+            }
             if goes != self.gone {
                 if goes { self.remove(item) } else { self.keep(item, plan) }
+            }
+            if ASKS && !edge.is_quiet() {
+                extra.tally.hit(edge, if kind == b'n' { Ruled::Null } else { Ruled::Leaf });
             }
             (self.at, self.next, self.before) = (end, next, b',');
             if !OBJECT {
                 self.index = self.index.wrapping_add(1);
             }
         }
+    }
+
+    /// Goes into the container at `spot`. False: it is not for this loop.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "inlined into the loop")]
+    fn go_in<const OBJECT: bool, const ASKS: bool>(
+        &mut self,
+        machine: &'p Machine,
+        stack: &mut Vec<Frame>,
+        depth: usize,
+        extra: &mut Extra<'_>,
+        plan: &mut Plan,
+        (spot, edge, symbol): (Spot, Edge, Symbol),
+        (initial, grain): (u8, u32),
+    ) -> bool {
+        let fate = edge.container();
+        let waits = ASKS && fate == ContainerFate::Wait;
+        if self.waits || !edge.is_quiet() || fate != ContainerFate::Show && !waits {
+            return false;
+        }
+        // Of a fault's place: a name that is mentioned elsewhere has to be looked up.
+        if OBJECT && symbol == OTHER && machine.names.may_mention(initial, grain) {
+            return false;
+        }
+        let level = stack.len();
+        let Some(hot) = machine.hot(edge.to()).filter(|_| level < depth) else { return false };
+        if waits {
+            extra.tents.push(Tent::new(self, &spot, level + 1, plan));
+        } else if ASKS {
+            extra.tents.clear();
+        }
+        self.keep(spot.item, plan);
+        self.enter(hot, stack, symbol, (spot.value, spot.kind), spot.next, edge.to(), (true, 0));
+        true
     }
 }

@@ -6,27 +6,30 @@
 
 use super::super::automaton::Program;
 use super::super::decide::{ContainerFate, LeafFate};
-use super::super::dfa::Edge;
+use super::super::dfa::{ChildKey, Edge, Machine};
 use super::super::judge::Asked;
 use super::super::marks::{STRETCH, View};
 use super::super::names::{OTHER, Symbol, grain};
 use super::super::scan::Bad;
 use super::super::tally::Ruled;
+use super::super::text;
 use super::super::walk::{Kind, Walker};
 use super::super::window::{Judge, Judgement, Plan};
 use super::here::{Here, Item};
-use super::lane::{Lane, Spot, Stop};
+use super::lane::{Extra, Lane, Spot, Stop};
+use super::skip::{self, skip};
 
 /// What comes next.
 enum Next {
-    Item(Spot),
+    /// And what is known of its name already.
+    Item(Spot, Option<(Symbol, Edge)>),
     /// With white space before it, or none.
     Closer(usize),
 }
 
-/// What comes next, where white space may be between tokens.
+/// What comes next, where white space may be between tokens, and escapes in a name.
 #[inline(never)]
-fn spaced(view: View<'_>, lane: Lane<'_>) -> Option<Next> {
+fn spaced(machine: &Machine, view: View<'_>, lane: Lane<'_>) -> Option<Next> {
     let first = lane.is_first();
     let mut item = view.blank(lane.at + usize::from(first))?;
     let byte = view.byte(item)?;
@@ -41,36 +44,46 @@ fn spaced(view: View<'_>, lane: Lane<'_>) -> Option<Next> {
     }
     if !lane.object {
         let kind = view.byte(item).filter(|kind| *kind != b']')?;
-        return Some(Next::Item(Spot { item, close: 0, value: item, kind, next: lane.next, asked: None }));
+        return Some(Next::Item(Spot { item, close: 0, value: item, kind, next: lane.next, asked: None }, None));
     }
     if view.byte(item)? != b'"' {
         return None;
     }
     let close = view.quote(lane.next + 1)?;
-    let [last, b'"', _, _] = view.four(close.wrapping_sub(1))? else { return None };
+    let [last, quote, _, _] = view.four(close.wrapping_sub(1))?;
+    let (mut close, mut next, mut known) = (close, lane.next + 2, None);
+    if quote == b'\\' {
+        (close, next) = skip::escaped(view, item, lane.next, true)?;
+        known = Some(unescaped(machine, lane, view.bytes.get(item..=close)?)?);
+    }
     let colon = view.blank(close + 1)?;
     if view.byte(colon)? != b':' || !view.is_clear(item, close) {
         return None;
     }
     let value = view.blank(colon + 1)?;
     let (initial, kind) = (view.byte(item + 1)?, view.byte(value)?);
+    if known.is_some() {
+        return Some(Next::Item(Spot { item, close: 0, value, kind, next, asked: None }, known));
+    }
     let grain = grain(close.wrapping_sub(item + 1), (initial, last));
-    let asked = Some(grain).filter(|grain| lane.hot.sieve >> grain & 1 == 1);
-    Some(Next::Item(Spot { item, close, value, kind, next: lane.next + 2, asked }))
+    let asked = Some(grain).filter(|grain| lane.hot.sieve.lets(initial, *grain));
+    Some(Next::Item(Spot { item, close, value, kind, next, asked }, None))
 }
 
-/// Behind a string with escapes, and the first quote there.
-#[inline(never)]
-fn escaped(mut view: View<'_>, spot: Spot) -> Option<(usize, usize)> {
-    view.next = spot.next;
-    let close = view.escaped_string(spot.value, false)?;
-    Some((close + 1, view.next))
+/// What is asked of a name with escapes. `raw` is the name with its quotes.
+fn unescaped(machine: &Machine, lane: Lane<'_>, raw: &[u8]) -> Option<(Symbol, Edge)> {
+    let name = text::unescape(raw);
+    if lane.hot.lengths >> name.len().min(63) & 1 == 0 {
+        return Some((OTHER, lane.other));
+    }
+    let symbol = machine.names.find(name.as_bytes());
+    Some((symbol, machine.known(machine.state(lane.state)?, ChildKey::Member(symbol))?))
 }
 
 impl Walker {
     /// Takes items as long as they are of the kind that it takes. Sets `took` if there was one.
     #[inline(never)]
-    pub(super) fn sprint(
+    pub(super) fn sprint<const ASKS: bool>(
         &mut self,
         program: &Program,
         here: &mut Here<'_>,
@@ -91,19 +104,20 @@ impl Walker {
         let begun = lane.at;
         loop {
             let (stack, depth) = (&mut self.stack, program.limits.depth);
+            let mut extra = Extra { tents: &mut self.tents, tally: &mut self.tally };
             let mut spot = Spot::NONE;
             let stop;
             if lane.blanks {
-                (lane, stop, spot) = lane.stroll_spaced(&view, machine, stack, depth, spot, plan);
+                (lane, stop, spot) = lane.stroll_spaced::<ASKS>(&view, machine, stack, depth, extra, plan, spot);
             } else {
-                stop = lane.stroll::<false>(&view, machine, stack, depth, &mut spot, plan);
+                stop = lane.stroll::<false, ASKS>(&view, machine, stack, depth, &mut extra, plan, &mut spot);
             }
-            let spot = match stop {
-                Stop::Item => spot,
-                Stop::On | Stop::Else => match spaced(view, lane) {
-                    Some(Next::Item(spot)) => {
+            let (spot, named) = match stop {
+                Stop::Item => (spot, None),
+                Stop::On | Stop::Else => match spaced(machine, view, lane) {
+                    Some(Next::Item(spot, named)) => {
                         lane.blanks |= !matches!(view.byte(spot.item.wrapping_sub(1)), Some(b',' | b'{' | b'['));
-                        spot
+                        (spot, named)
                     }
                     Some(Next::Closer(at)) => match self.leave_lane(program, &mut lane, at, plan) {
                         true => continue,
@@ -112,9 +126,10 @@ impl Walker {
                     None => break,
                 },
             };
-            let (symbol, edge) = match spot.asked {
-                None => (OTHER, lane.other),
-                Some(grain) => {
+            let (symbol, edge) = match (spot.asked, named) {
+                (_, Some(named)) => named,
+                (None, None) => (OTHER, lane.other),
+                (Some(grain), None) => {
                     let (at, len) = (spot.item + 1, spot.close.wrapping_sub(spot.item + 1));
                     let known = lane.hot.find(view.bytes, at, len, grain);
                     match known.or_else(|| program.mention(lane.state, view.bytes.get(at..at + len)?)) {
@@ -128,8 +143,8 @@ impl Walker {
                     Some(close) if view.byte(close) == Some(b'"') && view.is_clear(spot.value, close) => {
                         (close + 1, spot.next + 2)
                     }
-                    _ => match escaped(view, spot) {
-                        Some(end) => end,
+                    _ => match skip::escaped(view, spot.value, spot.next, false) {
+                        Some((close, behind)) => (close + 1, behind),
                         None => break,
                     },
                 },
@@ -199,7 +214,7 @@ impl Walker {
                             other => asked = Some(other),
                         }
                     }
-                    self.store_lane(program, here, lane);
+                    self.store_lane(program, here, lane, plan);
                     let item = Item { item: spot.item, close: spot.close, value: spot.value, edge };
                     here.symbol = symbol;
                     if lane.object {
@@ -222,13 +237,14 @@ impl Walker {
         }
         if lane.at > begun {
             *took = true;
-            self.store_lane(program, here, lane);
+            self.store_lane(program, here, lane, plan);
         }
         Ok(())
     }
 
     #[inline(always)]
-    fn store_lane(&mut self, program: &Program, here: &mut Here<'_>, lane: Lane<'_>) {
+    fn store_lane(&mut self, program: &Program, here: &mut Here<'_>, mut lane: Lane<'_>, plan: &mut Plan) {
+        self.strike(&mut lane, plan);
         lane.store(here, self);
         here.room = program.limits.name_bytes.saturating_sub(self.pending.bytes());
     }
@@ -242,6 +258,7 @@ impl Walker {
             self.appear(plan);
             (lane.waits, lane.gone) = (false, false);
         } else {
+            self.tents.clear();
             lane.keep(item, plan);
         }
     }
@@ -267,6 +284,7 @@ impl Walker {
     /// Behind the closer at `at`, unless what is around is not for this loop.
     #[inline(always)]
     fn leave_lane<'p>(&mut self, program: &'p Program, lane: &mut Lane<'p>, at: usize, plan: &mut Plan) -> bool {
+        self.strike(lane, plan);
         let level = self.stack.len();
         let Some(around) = self.stack.last().copied().filter(|around| around.kind != Kind::Root) else { return false };
         let Some(hot) = program.machine.hot(around.state) else { return false };
@@ -306,10 +324,14 @@ impl Walker {
         }
         if lane.object
             && symbol == OTHER
+            && spot.close != 0
             && lane.hot.lengths >> (spot.close - spot.item - 1).min(63) & 1 == 1
             && let Some(name) = view.bytes.get(spot.item + 1..spot.close)
         {
             symbol = program.machine.names.find(name);
+        }
+        if edge.container() != ContainerFate::Show {
+            self.strike(lane, plan);
         }
         let mark = self.top.mark;
         if edge.container() == ContainerFate::Show {
@@ -337,8 +359,11 @@ impl Walker {
     /// Over a container that nothing is asked in, if it ends in the stretch: its end, and the first quote behind.
     #[inline(never)]
     fn over(&mut self, program: &Program, mut view: View<'_>, spot: Spot) -> Option<(usize, usize)> {
-        self.skim.restart();
         let room = program.limits.depth.saturating_sub(self.stack.len());
+        if let Some(end) = skip::<false>(&view, spot.value, spot.next, room) {
+            return Some(end);
+        }
+        self.skim.restart();
         view.next = spot.next;
         let end = self.skim.quick(&mut view, spot.value, room);
         self.skim.is_done().then_some((end, view.next))
