@@ -196,6 +196,7 @@ fields = [
   { path = "$.note", do = "replace", with = ["x"] },
   { path = "$.event", inside = "base64", keep = ["$.kind"], fields = [{ path = "$.json", inside = "json", default = "keep", reason = "ours", fields = [{ path = "$.who", do = "drop" }] }] },
   { header = "x-who", do = "drop" },
+  { path = "$.raw", inside = "form", keep = ["a"], fields = [{ form = "m", is = "mail", do = "tokenize" }] },
 ]
 [[outbound]]
 match = "GET /none"
@@ -253,7 +254,7 @@ fn row(out: &str, place: &str) -> Vec<String> {
 fn explain_says_for_every_leaf_what_leaves_and_why() {
     let document = r#"{"id":"7","mail":"a@b","account":"1234567","phone":"0301234567","born":"1984-02-03","who":1,"gone":{"a":1},
         "note":2,"total":1.50,"new":{"deep":true},"items":[{"sku":"A","open":true},{"sku":"B"}],"vip":true,
-        "event":"eyJraW5kIjoiayIsImpzb24iOiJ7XCJhXCI6MSxcIndob1wiOjJ9IiwieCI6e319"}"#;
+        "event":"eyJraW5kIjoiayIsImpzb24iOiJ7XCJhXCI6MSxcIndob1wiOjJ9IiwieCI6e319","raw":"x&a=%41&m=b"}"#;
     let (exit, out, err) = explain(document, &["--route", "GET /orders/{id}"]);
     assert_eq!((exit, err.as_str()), (Exit::Clean, ""), "{out}");
     for (place, cells) in [
@@ -276,6 +277,10 @@ fn explain_says_for_every_leaf_what_leaves_and_why() {
         ("$['event'] > $['json'] > $['a']", &["(default: keep)", "1"]),
         ("$['event'] > $['json'] > $['who']", &["drop event.json.who (./p.toml:28)", "-"]),
         ("$['event'] > $['x']", &["(default: drop)", "-"]),
+        ("$['raw']", &["inside raw (./p.toml:30)", "\"a=%41&m=%3Ctoken%3E\""]),
+        ("$['raw'] > form x", &["(default: drop)", "-"]),
+        ("$['raw'] > form a", &["keep raw.form.a (./p.toml:30)", "\"A\""]),
+        ("$['raw'] > form m", &["mail", "tokenize raw.form.m (./p.toml:30)", "\"<token>\""]),
     ] {
         assert_eq!(row(&out, place)[1..], *cells, "{place}\n{out}");
     }

@@ -66,7 +66,7 @@ pub struct Must {
 pub enum Wanted {
     /// This selection of the leg's program.
     Selection(usize),
-    /// In the strings that the opening of this number opens, this selection.
+    /// In the strings that the opening of this number opens, this selection; where they hold forms, this rule.
     Inside(usize, usize),
     /// The place of this rule, outside of documents.
     Rule(usize),
@@ -166,7 +166,9 @@ impl Binder<'_> {
             Asker::Reveal(_) | Asker::Guard(_) => None,
         });
         let in_form = |index: &usize| compiled.leg.rules.get(*index).is_some_and(|rule| rule.locator.is_asked_for());
-        let formed = (0..compiled.leg.rules.len()).filter(in_form).map(|index| (index, Wanted::Rule(index)));
+        // A form in a string has no selections: there a rule counts by its own number.
+        let by_name = |index| slot.map_or(Wanted::Rule(index), |slot| Wanted::Inside(slot, index));
+        let formed = (0..compiled.leg.rules.len()).filter(in_form).map(|index| (index, by_name(index)));
         for (index, what) in selected.chain(formed) {
             if let Some(rule) = compiled.leg.rules.get(index).filter(|rule| rule.must) {
                 musts.push(Must { rule: rule.id.clone(), what });

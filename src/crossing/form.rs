@@ -8,6 +8,7 @@ use crate::frames;
 use crate::frames::form::{Pairs, Step, encode};
 use crate::json::automaton::Otherwise;
 use crate::json::text;
+use crate::policy::inside::form::{Fate as Changes, Pair};
 use crate::policy::rule::Locator;
 use crate::verdict::Refusal;
 
@@ -197,11 +198,42 @@ impl Form {
     }
 }
 
+/// One pair of a form in a string. `seen`: as of a body. What it grows by is charged.
+pub(super) fn in_string(pair: &Pair, bench: &mut Bench<'_>, seen: &mut Vec<usize>) -> Result<Changes, Refusal> {
+    let at = At { word: "pair", unit: pair.number, offset: pair.range.start as u64 };
+    see(bench.leg, &pair.name, seen);
+    let Some(pick) = bench.leg.beside.form(&pair.name) else {
+        return match bench.leg.compiled.leg.default {
+            Otherwise::Keep => Ok(Changes::Keep),
+            Otherwise::Drop => Ok(Changes::Drop),
+            Otherwise::Refuse => {
+                let fault = frames::Fault { kind: frames::FaultKind::FormUnlisted, offset: at.offset };
+                Err(malformed(bench.leg.side, fault, at.unit))
+            }
+        };
+    };
+    let mut made = Vec::new();
+    match bench.cross(pick, &pair.value, at, &mut made)? {
+        Crossed::Same => Ok(Changes::Keep),
+        Crossed::Gone => Ok(Changes::Drop),
+        Crossed::New => {
+            let mut encoded = Vec::new();
+            // What rules make is text.
+            let value = String::from_utf8(made).map_err(|_| bench.failed(None))?;
+            encode(&value, &mut encoded);
+            bench.grow(encoded.len(), pair.value.len(), at)?;
+            Ok(Changes::New(value))
+        }
+        // Nothing waits for itself in a string.
+        Crossed::Later => Err(bench.failed(None)),
+    }
+}
+
 /// Marks the rules that have to match and look for this name.
 fn see(leg: &BoundLeg, name: &str, seen: &mut Vec<usize>) {
     let folded = leg.compiled.leg.default == Otherwise::Keep;
     for must in &leg.musts {
-        let Wanted::Rule(index) = must.what else { continue };
+        let (Wanted::Rule(index) | Wanted::Inside(_, index)) = must.what else { continue };
         let rule = leg.compiled.leg.rules.get(index);
         let looks = rule.is_some_and(|rule| match &rule.locator {
             Locator::Form(wanted) => wanted == name || (folded && text::fold(wanted) == text::fold(name)),

@@ -12,14 +12,16 @@ use crate::json::patch::Patch;
 use crate::json::window::{Budget, Rewriter};
 use crate::policy::compile::Asker;
 use crate::policy::inside::coding::Coding;
+use crate::policy::inside::form::Stopped;
 use crate::policy::inside::{self, Fault};
+use crate::policy::rule::BodyKind;
 use crate::vault::strays::Strays;
 use crate::verdict::Refusal;
 
 use super::bind::{BoundLeg, Transformer};
 use super::later::Later;
 use super::look::Looked;
-use super::{Bench, Tally};
+use super::{Bench, Tally, add, form};
 
 /// A rule with `inside`: what it opens, and the rules for what is in there.
 #[derive(Debug)]
@@ -64,6 +66,8 @@ pub(super) struct Hand {
 struct Counts {
     decided: Vec<u64>,
     matched: Vec<u64>,
+    /// Of forms, which have no selections: how often each rule decided.
+    named: Tally,
 }
 
 impl Hand {
@@ -118,11 +122,32 @@ impl Hand {
         self.left.growth = self.left.growth.saturating_sub(before.growth.saturating_sub(after.growth));
     }
 
-    fn count(&mut self, slot: usize, rewriter: &Rewriter) {
+    /// As [`Hand::count`], of forms: the rules that decided, and those that have to match and did.
+    fn count_named(&mut self, slot: usize, decided: &Tally, seen: &[usize]) {
+        self.make_room(slot);
+        let Some(Counts { named, matched, .. }) = self.inner.get_mut(slot) else { return };
+        for (rule, count) in decided {
+            add(named, rule, *count);
+        }
+        for rule in seen {
+            if matched.len() <= *rule {
+                matched.resize(rule + 1, 0);
+            }
+            if let Some(count) = matched.get_mut(*rule) {
+                *count = count.saturating_add(1);
+            }
+        }
+    }
+
+    fn make_room(&mut self, slot: usize) {
         if self.inner.len() <= slot {
             self.inner.resize_with(slot + 1, Counts::default);
         }
-        let Some(Counts { decided, matched }) = self.inner.get_mut(slot) else { return };
+    }
+
+    fn count(&mut self, slot: usize, rewriter: &Rewriter) {
+        self.make_room(slot);
+        let Some(Counts { decided, matched, .. }) = self.inner.get_mut(slot) else { return };
         for (sums, new) in [(decided, rewriter.counts()), (matched, rewriter.matched())] {
             sums.resize(new.len(), 0);
             for (sum, new) in sums.iter_mut().zip(new) {
@@ -139,6 +164,9 @@ impl Opening {
         if text.is_empty() {
             return Some(Vec::new());
         }
+        if self.leg.compiled.leg.body == BodyKind::Form {
+            return self.cross_form(text, hand);
+        }
         let program = self.leg.compiled.program.as_ref()?;
         let mut rewriter = Rewriter::new(Arc::clone(program));
         let before = hand.left;
@@ -152,6 +180,27 @@ impl Opening {
             Err(fault) => {
                 let cause = hand.cause.take();
                 hand.cause = Some(self.refusal(fault, rewriter.failed(), cause));
+                None
+            }
+        }
+    }
+
+    /// As [`Opening::cross`], of a form. What it grows by is charged where it is written, as everything in strings.
+    fn cross_form(&self, text: &str, hand: &mut Hand) -> Option<Vec<Patch>> {
+        let (outside, growth) = (std::mem::take(&mut hand.tally), hand.left.growth);
+        let mut seen = Vec::new();
+        let mut bench = Bench::nested(&self.leg, hand);
+        let crossed = inside::form::rewrite(&self.codings, text, |pair| form::in_string(pair, &mut bench, &mut seen));
+        let decided = std::mem::replace(&mut hand.tally, outside);
+        hand.left.growth = growth;
+        hand.count_named(self.slot, &decided, &seen);
+        match crossed {
+            Ok(patches) => Some(patches),
+            Err(stopped) => {
+                hand.cause = Some(match stopped {
+                    Stopped::Refused(refusal) => refusal,
+                    Stopped::Fault(fault) => self.refusal(fault, None, None),
+                });
                 None
             }
         }
@@ -222,5 +271,12 @@ pub(super) fn tally(leg: &BoundLeg, decided: &[u64], hand: &Hand, tally: &mut Ta
 pub(super) fn opened(opening: &Opening, hand: &Hand, tally: &mut Tally) {
     if let Some(counts) = hand.inner.get(opening.slot) {
         self::tally(&opening.leg, &counts.decided, hand, tally);
+        tally.extend(counts.named.iter().cloned());
+    }
+    // Strings in a form are opened beside any document.
+    for asker in &opening.leg.compiled.beside {
+        if let Some(Transformer::Inside(inner)) = opening.leg.transformer(*asker) {
+            opened(inner, hand, tally);
+        }
     }
 }

@@ -61,6 +61,8 @@ impl Bench<'_> {
         let (asked, budget) = (self.hand.asked(), self.hand.left);
         Ok(match transformer.apply(Input::Text(text, None), self.hand, out) {
             Applied::Text | Applied::Number => Crossed::New,
+            // The string around it waits, and is run again.
+            Applied::Later if self.nested => Crossed::Same,
             Applied::Later => {
                 let text = matches!(transformer, Transformer::Inside(_)).then(|| text.to_owned());
                 self.hand.wait(asker, asked, text, budget);

@@ -19,6 +19,7 @@ use crate::json::window::{Judge, Judgement, Kind, Leaf, Rewriter, TraceLine, Tra
 
 use super::compile::{Asker, CompiledLeg};
 use super::inside::coding::Coding;
+use super::inside::form::{Fate, Stopped, rewrite as rewrite_form};
 use super::inside::{Fault, Inside, rewrite};
 use super::rule::{Action, BodyKind, Leg, Locator};
 
@@ -126,14 +127,22 @@ fn form(leg: &CompiledLeg, body: &[u8], stand_in: &mut StandIn<'_>, out: &mut Ve
                 value.clear();
             }
             Some(form::Step::Value) => value.push_str(pairs.text()),
-            Some(form::Step::End) => {
-                let folded = |rule: &str| leg.leg.default == Otherwise::Keep && text::fold(rule) == text::fold(&name);
-                let is = |locator: &Locator| matches!(locator, Locator::Form(rule) if *rule == name || folded(rule));
-                let location = format!("form {name}");
-                place(leg, location, leg.strictest(is), &value, stand_in, out)?;
-            }
+            Some(form::Step::End) => pair(leg, &name, &value, stand_in, out)?,
         }
     }
+}
+
+/// One pair of a form.
+fn pair(
+    leg: &CompiledLeg,
+    name: &str,
+    value: &str,
+    stand_in: &mut StandIn<'_>,
+    out: &mut Vec<Line>,
+) -> Result<(), String> {
+    let folded = |rule: &str| leg.leg.default == Otherwise::Keep && text::fold(rule) == text::fold(name);
+    let is = |locator: &Locator| matches!(locator, Locator::Form(rule) if *rule == name || folded(rule));
+    place(leg, format!("form {name}"), leg.strictest(is), value, stand_in, out)
 }
 
 /// Part by part. The boundary is what the first line says.
@@ -246,12 +255,15 @@ struct Nest<'a, 's> {
 
 impl Nest<'_, '_> {
     fn open(&mut self, codings: &[Coding], leg: &CompiledLeg, leaf: &Leaf<'_>) -> Result<Vec<Patch>, String> {
-        let program = leg.program.as_ref().filter(|_| leaf.kind == Kind::String).ok_or("it is no string")?;
+        if leaf.kind != Kind::String {
+            return Err("it is no string".to_owned());
+        }
         let value = text::unescape(leaf.raw);
         if value.is_empty() {
             self.opened.push_back(Vec::new());
             return Ok(Vec::new());
         }
+        let Some(program) = &leg.program else { return self.open_form(codings, leg, leaf.raw, &value) };
         let mut rewriter = Rewriter::traced(Arc::clone(program));
         let opened = VecDeque::new();
         let mut nest = Nest { leg, stand_in: &mut *self.stand_in, opened, patches: Vec::new(), refused: None };
@@ -263,6 +275,37 @@ impl Nest<'_, '_> {
         tell(leg, &document, rewriter.take_trace(), opened, "", &mut lines);
         self.opened.push_back(lines);
         patch::respell(leaf.raw, &patches).ok_or_else(|| Fault::Plan.to_string())
+    }
+}
+
+impl Nest<'_, '_> {
+    fn open_form(
+        &mut self,
+        codings: &[Coding],
+        leg: &CompiledLeg,
+        raw: &[u8],
+        value: &str,
+    ) -> Result<Vec<Patch>, String> {
+        let mut lines = Vec::new();
+        let patches = rewrite_form(codings, value, |found| {
+            let first = lines.len();
+            pair(leg, &found.name, &found.value, self.stand_in, &mut lines)?;
+            let line: Option<&Line> = lines.get(first);
+            Ok(match line.map(|line| (line.outcome, &line.leaves)) {
+                Some((TraceOutcome::Kept, _)) => Fate::Keep,
+                Some((_, Some(leaves))) if leaves.starts_with('"') => {
+                    Fate::New(text::unescape(leaves.as_bytes()).into_owned())
+                }
+                Some((_, Some(leaves))) => Fate::New(leaves.clone()),
+                _ => Fate::Drop,
+            })
+        });
+        let patches = patches.map_err(|stopped| match stopped {
+            Stopped::Fault(fault) => fault.to_string(),
+            Stopped::Refused(why) => why,
+        })?;
+        self.opened.push_back(lines);
+        patch::respell(raw, &patches).ok_or_else(|| Fault::Plan.to_string())
     }
 }
 

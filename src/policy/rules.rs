@@ -313,14 +313,15 @@ fn locator(report: &mut Report<'_>, section: &Section<'_, '_>, around: &Around<'
     };
     let text = section.required_text(report, key)?;
     let key_span = section.key_span(key);
-    if around.depth > 0 && *key != "path" {
-        let message = format!("{}: inside a string there is no `{key}`", section.name);
-        report.error_with(
-            codes::LOCATOR_LEG,
-            key_span,
-            message,
-            "write `path`: where it is in the JSON inside the string",
-        );
+    let own = if around.form { "form" } else { "path" };
+    if around.depth > 0 && *key != own {
+        let what = if around.form { "a form in a string" } else { "a string" };
+        let message = format!("{}: inside {what} there is no `{key}`", section.name);
+        let help = match own {
+            "form" => "write `form`: the name of the pair",
+            _ => "write `path`: where it is in the JSON inside the string",
+        };
+        report.error_with(codes::LOCATOR_LEG, key_span, message, help);
         return None;
     }
     match *key {

@@ -17,7 +17,7 @@ mod postgres;
 
 /// Counts what it is asked, and can fail.
 #[derive(Debug)]
-struct Watched {
+pub(super) struct Watched {
     kept: Arc<dyn TokenStore>,
     calls: AtomicUsize,
     /// How many were asked in each call.
@@ -82,14 +82,14 @@ impl TokenStore for Watched {
 }
 
 /// Legs over a store; request and response of each route, in turn.
-struct House {
-    legs: Vec<Arc<BoundLeg>>,
+pub(super) struct House {
+    pub(super) legs: Vec<Arc<BoundLeg>>,
     store: Arc<Watched>,
     paths: Vec<PathTemplate>,
     _keys: tempfile::TempDir,
 }
 
-fn house(routes: &str, store: Watched) -> House {
+pub(super) fn house(routes: &str, store: Watched) -> House {
     house_within(routes, store, Duration::from_millis(200))
 }
 
@@ -102,7 +102,7 @@ fn house_within(routes: &str, store: Watched, time: Duration) -> House {
 }
 
 /// A leg with `store = "vault"` wherever `STORE` stands, and what turns it back.
-fn both(kind: &str, fields: &str, reveal: &str, store: &str) -> String {
+pub(super) fn both(kind: &str, fields: &str, reveal: &str, store: &str) -> String {
     format!(
         "[[inbound]]\nmatch = \"POST /{store}\"\nupstream = \"a\"\n[inbound.request]\nbody = \"{kind}\"\nreveal = [{reveal}]\n\
          [inbound.response]\nbody = \"{kind}\"\ndefault = \"keep\"\nfields = [{}]\n",
@@ -161,14 +161,14 @@ fn taken(leg: &Arc<BoundLeg>, body: &[u8], step: usize) -> (Vec<u8>, Result<(), 
     (out, done)
 }
 
-fn passed(leg: &Arc<BoundLeg>, body: &[u8], step: usize) -> Vec<u8> {
+pub(super) fn passed(leg: &Arc<BoundLeg>, body: &[u8], step: usize) -> Vec<u8> {
     let (out, done) = taken(leg, body, step);
     done.unwrap_or_else(|refusal| panic!("{refusal}: {}", String::from_utf8_lossy(body)));
     out
 }
 
 /// With `T` for each token, in whatever coding it stands.
-fn blanked(out: &[u8]) -> String {
+pub(super) fn blanked(out: &[u8]) -> String {
     let text = String::from_utf8(out.to_vec()).unwrap();
     let packed = regex::Regex::new("[A-Za-z0-9+/]{70,}={0,2}").unwrap();
     let text = packed.replace_all(&text, |found: &regex::Captures<'_>| {

@@ -5,16 +5,18 @@
 //! through: nothing that a rule inside a string does is hidden from them.
 
 pub mod coding;
+pub mod form;
 pub mod parse;
 
 use std::fmt;
 use std::sync::Arc;
 
+use crate::frames;
 use crate::json;
 use crate::json::patch::Patch;
 use crate::json::window::{Judge, Rewriter};
 
-use super::rule::{Action, Leg, Locator, Reveal, Rule};
+use super::rule::{Action, BodyKind, Leg, Locator, Reveal, Rule};
 use coding::{Coding, Unwrapped};
 
 /// `inside = …` with its rules.
@@ -37,7 +39,8 @@ impl Inside {
     /// `base64, json`
     #[must_use]
     pub fn words(&self) -> String {
-        self.codings.iter().map(|coding| coding.name()).chain(["json"]).collect::<Vec<_>>().join(", ")
+        let last = if self.leg.body == BodyKind::Form { "form" } else { "json" };
+        self.codings.iter().map(|coding| coding.name()).chain([last]).collect::<Vec<_>>().join(", ")
     }
 }
 
@@ -117,6 +120,8 @@ pub enum Fault {
     Coding,
     /// What is in it is refused.
     Json(json::Fault),
+    /// It is no form.
+    Form(frames::Fault),
     /// What was planned does not fit the text.
     Plan,
 }
@@ -126,6 +131,7 @@ impl fmt::Display for Fault {
         match self {
             Self::Coding => f.write_str("it is not in the coding that `inside` names"),
             Self::Json(fault) => write!(f, "{fault}"),
+            Self::Form(fault) => write!(f, "{fault}"),
             Self::Plan => f.write_str("what is in it cannot be put back"),
         }
     }
@@ -141,11 +147,21 @@ pub fn rewrite(
     rewriter: &mut Rewriter,
     judge: &mut dyn Judge,
 ) -> Result<Vec<Patch>, Fault> {
+    through(codings, text, |inmost| {
+        rewriter.feed(inmost, judge).map_err(Fault::Json)?;
+        rewriter.finish(judge).map_err(Fault::Json)?;
+        patches(rewriter).ok_or(Fault::Plan)
+    })
+}
+
+/// What changes in `text` where `within` says what changes in it once its codings are undone.
+fn through<E: From<Fault>>(
+    codings: &[Coding],
+    text: &str,
+    within: impl FnOnce(&[u8]) -> Result<Vec<Patch>, E>,
+) -> Result<Vec<Patch>, E> {
     let unwrapped = layers(codings, text).ok_or(Fault::Coding)?;
-    let inmost = unwrapped.last().map_or(text.as_bytes(), |inner| &inner.bytes);
-    rewriter.feed(inmost, judge).map_err(Fault::Json)?;
-    rewriter.finish(judge).map_err(Fault::Json)?;
-    let mut patches = patches(rewriter).ok_or(Fault::Plan)?;
+    let mut patches = within(unwrapped.last().map_or(text.as_bytes(), |inner| &inner.bytes))?;
     for around in unwrapped.iter().rev() {
         patches = around.wrap(&patches).ok_or(Fault::Plan)?;
     }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::policy::rule::{BodyKind, Leg, Locator};
 use crate::policy::rules::{self, Around};
-use crate::policy::source::{Report, Section, Text, list, near, quote};
+use crate::policy::source::{Report, Section, Text, near, quote};
 use crate::policy::{actions, codes, legs};
 
 use super::Inside;
@@ -17,7 +17,7 @@ pub const DEPTH_MAX: usize = 6;
 /// What a rule with `inside` says of the strings that it opens.
 const OWN: &[&str] = &["keep", "fields", "reveal", "default"];
 
-const WORDS: &[&str] = &["json", "base64", "base64url"];
+const WORDS: &[&str] = &["json", "form", "base64", "base64url"];
 
 /// The keys of rules inside strings, on a rule that opens none.
 pub fn stray(report: &mut Report<'_>, section: &Section<'_, '_>) {
@@ -55,8 +55,9 @@ pub fn inside(
             "say what becomes of what is in there: `keep = [\"$.a\"]`, `fields = […]`",
         );
     }
-    let codings = codings(report, section);
-    let depth = around.depth + codings.as_ref().map_or(1, |codings| codings.len() + 1);
+    let opened = codings(report, section);
+    let depth = around.depth + opened.as_ref().map_or(1, |(codings, _)| codings.len() + 1);
+    let form = opened.as_ref().is_some_and(|(_, body)| *body == BodyKind::Form);
     if depth > DEPTH_MAX {
         report.error_with(
             codes::INSIDE,
@@ -68,7 +69,7 @@ pub fn inside(
     }
     let beside =
         around.beside || locator.is_some_and(|locator| !matches!(locator, Locator::Path(_) | Locator::Form(_)));
-    let around = Around { depth, beside, json: true, events: false, form: false, ..*around };
+    let around = Around { depth, beside, json: !form, events: false, form, parts: around.parts && !form, ..*around };
     legs::reveal_misplaced(report, section, &around);
     let default = legs::default(report, section, &around);
     let found = rules::all(report, section, &around);
@@ -77,8 +78,9 @@ pub fn inside(
     let drafts = found.reveals.into_iter().map(|draft| (draft.thing, draft.ids));
     let (reveals, of_reveals): (Vec<_>, Vec<_>) = drafts.unzip();
     ids.extend(of_rules.into_iter().chain(of_reveals).flatten());
+    let (codings, body) = opened?;
     let leg = Leg {
-        body: BodyKind::Json,
+        body,
         default,
         rules,
         reveals,
@@ -89,11 +91,11 @@ pub fn inside(
         events: None,
         literals: Vec::new(),
     };
-    found.whole.then_some(Inside { codings: codings?, leg: Arc::new(leg) })
+    found.whole.then_some(Inside { codings, leg: Arc::new(leg) })
 }
 
-/// What has to be undone before there is JSON to read. `None` after a complaint.
-fn codings(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<Vec<Coding>> {
+/// What has to be undone before there is something to read, and what that is. `None` after a complaint.
+fn codings(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<(Vec<Coding>, BodyKind)> {
     let words = match section.is_text("inside") {
         true => section.text(report, "inside").into_iter().collect(),
         false => section.texts(report, "inside"),
@@ -106,7 +108,7 @@ fn codings(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<Vec<Cod
         return None;
     }
     let last = words.len() - 1;
-    let mut codings = Some(Vec::new());
+    let (mut codings, mut body) = (Some(Vec::new()), BodyKind::Json);
     for (at, word) in words.iter().enumerate() {
         match word.value {
             "base64" | "base64url" => {
@@ -114,31 +116,27 @@ fn codings(report: &mut Report<'_>, section: &Section<'_, '_>) -> Option<Vec<Cod
                 codings = codings.map(|codings| [codings.as_slice(), &[coding]].concat());
             }
             "json" if at == last => {}
+            "form" if at == last => body = BodyKind::Form,
             _ => {
                 refuse(report, section, word);
                 codings = None;
             }
         }
     }
-    codings
+    codings.map(|codings| (codings, body))
 }
 
 fn refuse(report: &mut Report<'_>, section: &Section<'_, '_>, word: &Text<'_>) {
     let (code, message, help) = match word.value {
-        "json" => (
+        word @ ("json" | "form") => (
             codes::INSIDE,
-            "nothing can be undone behind `json`".to_owned(),
-            "a string in that JSON has a rule of its own, with an `inside` of its own".to_owned(),
+            format!("nothing can be undone behind `{word}`"),
+            "a string in there has a rule of its own, with an `inside` of its own".to_owned(),
         ),
         "jwt" | "jws" | "jwe" => (
             codes::INSIDE,
             format!("a `{}` cannot be edited: the edit would break its signature", word.value),
             "keep, drop or replace it as a whole: `do = \"drop\"`".to_owned(),
-        ),
-        "form" => (
-            codes::UNSUPPORTED,
-            "`inside = \"form\"` is not supported by this version".to_owned(),
-            format!("write {}, or keep, drop or replace the whole string", list(WORDS)),
         ),
         other => (codes::BAD_VALUE, format!("unknown word {}", quote(other)), near(other, WORDS, "words for `inside`")),
     };
