@@ -5,6 +5,7 @@
 //! cargo bench --bench vault -- --full              # a million tokens
 //! cargo bench --bench vault -- --tokens 10000000   # as many as that
 //! cargo bench --bench vault -- --postgres          # over PostgreSQL, with the same options
+//! cargo bench --bench vault -- --redis             # over Redis, with the same options; `--cluster`: over three of them
 //! ```
 //!
 //! Files are in the target folder, or in `$TIDEGATE_BENCH_FOLDER`. 64 exchanges at once, each with one value, each answer durable. Times are from the question to the answer, in a closed loop.
@@ -20,6 +21,7 @@
 
 #[cfg(feature = "postgres")]
 mod postgres;
+mod redis;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -58,6 +60,8 @@ fn main() {
         Some(folder) => runtime.block_on(child(folder.as_ref(), plan)),
         #[cfg(feature = "postgres")]
         None if arguments.iter().any(|one| one == "--postgres") => runtime.block_on(postgres::bench(plan)),
+        None if arguments.iter().any(|one| one == "--redis") => runtime.block_on(redis::bench(plan, false)),
+        None if arguments.iter().any(|one| one == "--cluster") => runtime.block_on(redis::bench(plan, true)),
         None => runtime.block_on(bench(plan)),
     }
 }

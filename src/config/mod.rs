@@ -7,6 +7,7 @@
 mod check;
 pub mod file;
 mod layers;
+mod redis;
 pub mod value;
 mod vault;
 

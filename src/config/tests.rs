@@ -9,6 +9,7 @@ use crate::ledger::Durability;
 use crate::vault::store::open::Kind;
 
 mod keys;
+mod redis;
 #[cfg(feature = "postgres")]
 mod vault;
 
@@ -160,7 +161,7 @@ fn there_is_a_store_only_where_there_is_a_table_for_it() {
     let vault = folder.load(SMALLEST, &over, &["vault.folder=elsewhere"]).unwrap().vault.unwrap();
     let Kind::Embedded(embedded) = vault.kind else { panic!() };
     assert_eq!((embedded.folder, vault.time), (folder.0.path().join("elsewhere"), secs(1)));
-    check("[vault]", "kind = \"sqlite\"", "vault.kind", "expected `embedded` or `postgres`");
+    check("[vault]", "kind = \"sqlite\"", "vault.kind", "expected `embedded`, `postgres` or `redis`");
     check("[vault]", "time = \"0s\"", "vault.time", "must be from 1ms to 1m");
     check("[vault]", "cache = 5", "vault.cache", "must be from 1MiB");
     check("[vault]", "folder = \"certs/server.pem\"", "vault.folder", "expected a folder");

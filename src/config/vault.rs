@@ -6,7 +6,8 @@ use crate::vault::store::open::{Kind, Settings};
 use super::check::{Reader, Section};
 
 /// Keys of one kind of store.
-const OF_ONE_KIND: [(&str, &str); 3] = [("folder", "embedded"), ("cache", "embedded"), ("postgres", "postgres")];
+const OF_ONE_KIND: [(&str, &str); 4] =
+    [("folder", "embedded"), ("cache", "embedded"), ("postgres", "postgres"), ("redis", "redis")];
 
 impl Reader<'_> {
     /// Without the table there is no store, and policies that need one say so.
@@ -22,6 +23,7 @@ impl Reader<'_> {
         let time = self.duration(section, "time");
         let kind = match kind.as_str() {
             "postgres" => self.postgres(section)?,
+            "redis" => self.redis(section)?,
             _ => Kind::Embedded(self.embedded(section)),
         };
         Some(Settings { kind, time })

@@ -11,6 +11,7 @@ pub mod listener;
 pub mod pace;
 pub mod pem;
 pub mod problem;
+pub mod stream;
 pub mod trust;
 pub mod workers;
 

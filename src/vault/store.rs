@@ -13,6 +13,7 @@ pub mod memory;
 pub mod open;
 #[cfg(feature = "postgres")]
 pub mod postgres;
+pub mod redis;
 mod row;
 
 use std::fmt;

@@ -107,6 +107,7 @@ async fn open(kind: &str, place: &str) -> Arc<dyn TokenStore> {
         "embedded" => Arc::new(Embedded::open(&crate::embedded::settings(place.as_ref())).unwrap()),
         #[cfg(feature = "postgres")]
         "postgres" => crate::postgres::open(place).await,
+        "redis" => crate::redis::open(place).await,
         other => panic!("no such kind: {other}"),
     }
 }
@@ -159,4 +160,10 @@ async fn an_embedded_store_whose_process_is_killed_keeps_what_it_acknowledged() 
 async fn a_process_that_is_killed_leaves_in_postgres_what_it_acknowledged() {
     let database = tokio::task::spawn_blocking(crate::postgres::Database::new).await.unwrap();
     killed_under_load("postgres", &database.url()).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_is_killed_leaves_in_a_redis_cluster_what_it_acknowledged() {
+    let place = tokio::task::spawn_blocking(crate::redis::place_in_cluster).await.unwrap();
+    killed_under_load("redis", &place).await;
 }

@@ -4,8 +4,9 @@
 //!
 //! | variable | means | default |
 //! |---|---|---|
-//! | `TIDEGATE_STORE_RACES` | values that two handles race for, for each kind of store | 4000 |
-//! | `TIDEGATE_STORE_KILLS` | processes that are killed under load, for each kind of store | 20 |
+//! | `TIDEGATE_STORE_RACES` | values that two handles race for, or two processes, for each kind of store | 4000 |
+//! | `TIDEGATE_STORE_KILLS` | processes, and servers, that are killed under load, for each kind of store | 20 |
+//! | `TIDEGATE_STORE_BREAKS` | answers at which a connection breaks, each once, for each kind of server | 40 |
 
 #![allow(
     clippy::unwrap_used,
@@ -29,6 +30,8 @@ mod memory;
 mod pki;
 #[cfg(feature = "postgres")]
 mod postgres;
+mod redis;
+mod servers;
 mod torn;
 
 /// Asks again and again until it is so; false if it is not within a minute.

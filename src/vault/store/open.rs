@@ -10,6 +10,7 @@ use super::embedded::{self, Embedded};
 use super::guard::Guard;
 #[cfg(feature = "postgres")]
 use super::postgres::{self, Postgres};
+use super::redis::{self, Redis};
 
 /// Which store, and how long a call may take.
 #[derive(Clone, Debug)]
@@ -28,6 +29,8 @@ pub enum Kind {
     /// A PostgreSQL server.
     #[cfg(feature = "postgres")]
     Postgres(postgres::Settings),
+    /// Redis or Valkey, a server by itself or a cluster.
+    Redis(redis::settings::Settings),
     /// One that is open already: for programs, and tests, that bring their own.
     Given(Arc<dyn TokenStore>),
 }
@@ -42,6 +45,9 @@ pub enum OpenError {
     #[cfg(feature = "postgres")]
     #[error(transparent)]
     Postgres(#[from] postgres::OpenError),
+    /// Redis or Valkey.
+    #[error("the store on Redis: {0}")]
+    Redis(#[from] redis::fault::Fault),
 }
 
 impl Settings {
@@ -51,6 +57,7 @@ impl Settings {
             Kind::Embedded(embedded) => embedded.patience = Duration::ZERO,
             #[cfg(feature = "postgres")]
             Kind::Postgres(postgres) => postgres.patience = Duration::ZERO,
+            Kind::Redis(redis) => redis.patience = Duration::ZERO,
             Kind::Given(_) => {}
         }
     }
@@ -70,6 +77,7 @@ pub async fn open(settings: &Settings, meters: StoreMetrics) -> Result<Guard, Op
         }
         #[cfg(feature = "postgres")]
         Kind::Postgres(postgres) => Arc::new(Postgres::open(postgres).await?),
+        Kind::Redis(redis) => Arc::new(Redis::open(redis.clone()).await?),
     };
     Ok(Guard::new(store, settings.time, meters))
 }

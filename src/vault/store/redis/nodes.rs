@@ -1,0 +1,493 @@
+//! Which server has what, and what is done when that changes: a server by itself with those that may take its place, or a cluster.
+//!
+//! Commands go to the node of their slot, all of one node's at once. A node that has moved, restarts or fails over is asked again within the
+//! time limit, after looking who has its place; one that refuses for good ends the call. Every command may be done twice: the store
+//! above sees to that. Start at [`Nodes::all`].
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures_util::future::join_all;
+use tokio::time::{Instant, sleep};
+
+use super::connection::{Connection, confirms};
+use super::fault::{Fault, Unfit, passes};
+use super::keys::{Bucket, Keys, Kind, SLOTS};
+use super::proof::{self, Server};
+use super::scripts::{Script, Shas};
+use super::settings::{Address, Settings};
+use super::wire::{self, Reply};
+
+/// The wait before the second try; doubled each time.
+const PAUSE: Duration = Duration::from_millis(5);
+const PAUSE_MAX: Duration = Duration::from_millis(200);
+/// Least time between two attempts to connect to a server that could not be reached.
+const RECONNECT: Duration = Duration::from_millis(100);
+
+/// All servers of a store.
+pub(super) struct Nodes {
+    settings: Arc<Settings>,
+    keys: Keys,
+    shas: Shas,
+    places: ArcSwap<Places>,
+    nodes: Mutex<HashMap<Address, Arc<Node>>>,
+    /// When somebody last looked who has what.
+    looked: tokio::sync::Mutex<Option<Instant>>,
+}
+
+/// Who has which slot.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Places {
+    /// One server has all.
+    One(Address),
+    /// The last slot of each range, and whose it is. A slot that is in no range is nobody's.
+    Many(BTreeMap<u16, (u16, Address)>),
+}
+
+/// One server.
+struct Node {
+    address: Address,
+    connection: tokio::sync::Mutex<Line>,
+}
+
+#[derive(Default)]
+struct Line {
+    connection: Option<Connection>,
+    failed: Option<(Instant, Fault)>,
+}
+
+/// A command, and where it belongs.
+#[derive(Clone)]
+pub(super) struct Command {
+    pub(super) bucket: Bucket,
+    pub(super) frame: Vec<u8>,
+    /// Its answer counts only when all that it shows is kept as demanded.
+    pub(super) confirm: bool,
+}
+
+/// A command that waits for its answer.
+struct Open {
+    /// Its place among all.
+    number: usize,
+    /// Where it was sent on to, for this once.
+    sent_on: Option<Address>,
+}
+
+/// What is to be done with an answer.
+enum Verdict {
+    Done(Reply),
+    /// The slot is there now.
+    Moved(Address),
+    /// For this once.
+    SentOn(Address),
+    /// The scripts are to be loaded again.
+    Reload,
+    Later(Fault),
+    Never(Fault),
+}
+
+impl Command {
+    /// One that only reads, from one bucket.
+    pub(super) fn read(bucket: Bucket, parts: &[&[u8]]) -> Self {
+        let mut frame = Vec::new();
+        wire::push(&mut frame, parts);
+        Self { bucket, frame, confirm: false }
+    }
+}
+
+impl Nodes {
+    /// Connects to the first that answers, and looks who has what.
+    pub(super) async fn open(settings: Settings) -> Result<Self, Fault> {
+        let settings = Arc::new(settings);
+        let (began, mut pause) = (Instant::now(), PAUSE);
+        loop {
+            match find_places(&settings, &settings.nodes).await {
+                Ok(Found { first, places, replicas, shas }) => {
+                    if let (1.., None) = (replicas, settings.replicas) {
+                        return Err(Fault::Unfit { node: first, unfit: Unfit::Undecided(replicas) });
+                    }
+                    let keys = Keys::new(&settings.prefix);
+                    let (places, nodes, looked) = (ArcSwap::from_pointee(places), Mutex::default(), Default::default());
+                    return Ok(Self { settings, keys, shas, places, nodes, looked });
+                }
+                Err(fault) if !fault.passes() || began.elapsed() + pause > settings.patience.max(settings.time) => {
+                    return Err(fault);
+                }
+                Err(_) => sleep(pause).await,
+            }
+            pause = (2 * pause).min(PAUSE_MAX);
+        }
+    }
+
+    pub(super) fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// Whether it is a cluster, where a script sees one slot.
+    pub(super) fn is_cluster(&self) -> bool {
+        matches!(**self.places.load(), Places::Many(_))
+    }
+
+    /// A call of a script on some keys of a bucket.
+    pub(super) fn call(&self, script: Script, bucket: Bucket, kinds: &[Kind], arguments: &[&[u8]]) -> Command {
+        let keys: Vec<_> = kinds.iter().map(|kind| self.keys.name(bucket, *kind)).collect();
+        let keys: Vec<_> = keys.iter().map(Vec::as_slice).collect();
+        self.call_on(script, bucket, &keys, arguments)
+    }
+
+    /// A call of a script on these keys.
+    pub(super) fn call_on(&self, script: Script, bucket: Bucket, keys: &[&[u8]], arguments: &[&[u8]]) -> Command {
+        Command { bucket, frame: self.shas.call(script, keys, arguments), confirm: true }
+    }
+
+    /// Every server that has slots, with a slot of each.
+    pub(super) fn owners(&self) -> Vec<Bucket> {
+        let places = self.places.load();
+        let mut owners = BTreeMap::new();
+        for number in 0..super::keys::POINTER_BUCKETS {
+            let bucket = super::keys::pointer_bucket(number);
+            if let Some(address) = places.of(bucket.slot) {
+                owners.entry(address.clone()).or_insert(bucket);
+            }
+        }
+        owners.into_values().collect()
+    }
+
+    /// Has all of these done, and gives their answers in order.
+    pub(super) async fn all(&self, commands: &[Command]) -> Result<Vec<Reply>, Fault> {
+        let (began, mut pause) = (Instant::now(), PAUSE);
+        // A little less than the caller's own limit: what is wrong is then told by us, who know it.
+        let limit = self.settings.time * 9 / 10;
+        let mut replies: Vec<_> = commands.iter().map(|_| Reply::Nothing).collect();
+        let mut open: Vec<_> = (0..commands.len()).map(|number| Open { number, sent_on: None }).collect();
+        while !open.is_empty() {
+            let mut again = Vec::new();
+            let mut delayed = None;
+            for (number, verdict) in self.round(commands, open).await {
+                let mut sent_on = None;
+                match verdict {
+                    Verdict::Done(reply) => {
+                        if let Some(slot) = replies.get_mut(number) {
+                            *slot = reply;
+                        }
+                        continue;
+                    }
+                    Verdict::Moved(to) => self.moved(commands, number, to),
+                    Verdict::SentOn(to) => sent_on = Some(to),
+                    Verdict::Reload => {}
+                    Verdict::Later(fault) => delayed = Some(fault),
+                    Verdict::Never(fault) => return Err(fault),
+                }
+                again.push(Open { number, sent_on });
+            }
+            if let Some(fault) = delayed {
+                if began.elapsed() + pause > limit {
+                    return Err(fault);
+                }
+                sleep(pause).await;
+                pause = (2 * pause).min(PAUSE_MAX);
+                self.look().await;
+            } else if !again.is_empty() && began.elapsed() > limit {
+                return Err(Fault::Late);
+            }
+            open = again;
+        }
+        Ok(replies)
+    }
+
+    /// Sends each to where it belongs, all of a server's at once.
+    async fn round(&self, commands: &[Command], open: Vec<Open>) -> Vec<(usize, Verdict)> {
+        let places = self.places.load_full();
+        let mut verdicts = Vec::with_capacity(open.len());
+        let mut parties: HashMap<(Address, bool), Vec<usize>> = HashMap::new();
+        for Open { number, sent_on } in open {
+            let slot = commands.get(number).map_or(0, |command| command.bucket.slot);
+            let is_sent_on = sent_on.is_some();
+            match sent_on.or_else(|| places.of(slot).cloned()) {
+                Some(address) => parties.entry((address, is_sent_on)).or_default().push(number),
+                None => verdicts.push((number, Verdict::Later(Fault::Uncovered(slot)))),
+            }
+        }
+        let sending = parties.into_iter().map(|((address, asking), numbers)| async move {
+            let chosen: Vec<_> = numbers.iter().filter_map(|number| commands.get(*number)).collect();
+            let node = self.node(&address);
+            let answered = self.send(&node, asking, &chosen).await;
+            let mut found = Vec::with_capacity(numbers.len());
+            match answered {
+                Ok(replies) => {
+                    for (number, reply) in numbers.into_iter().zip(replies) {
+                        found.push((number, judge(&address, reply)));
+                    }
+                }
+                Err(fault) => {
+                    let verdict =
+                        || if fault.passes() { Verdict::Later(fault.clone()) } else { Verdict::Never(fault.clone()) };
+                    found.extend(numbers.into_iter().map(|number| (number, verdict())));
+                }
+            }
+            if found.iter().any(|(_, verdict)| matches!(verdict, Verdict::Reload)) {
+                node.connection.lock().await.connection = None;
+            }
+            found
+        });
+        verdicts.extend(join_all(sending).await.into_iter().flatten());
+        verdicts
+    }
+
+    /// Sends commands to a server.
+    async fn send(&self, node: &Node, asking: bool, commands: &[&Command]) -> Result<Vec<Reply>, Fault> {
+        let connection = node.connected(&self.settings).await?;
+        let confirm = confirms(&self.settings) && commands.iter().any(|command| command.confirm);
+        let mut frames = Vec::with_capacity(commands.iter().map(|command| command.frame.len() + 64).sum());
+        for command in commands {
+            if asking {
+                wire::push(&mut frames, &[b"ASKING"]);
+            }
+            frames.extend_from_slice(&command.frame);
+        }
+        let each = if asking { 2 } else { 1 };
+        let mut answers = each * commands.len();
+        if let (true, Some(command)) = (confirm, commands.first()) {
+            // What was only read may have been written by another a moment ago: what is waited for is a write behind all of it.
+            if asking {
+                wire::push(&mut frames, &[b"ASKING"]);
+            }
+            wire::push(&mut frames, &[b"SET", &self.keys.name(command.bucket, Kind::Proof), b""]);
+            answers += each;
+        }
+        let mut replies = connection.ask(frames, answers, confirm).await?;
+        if asking {
+            let mut number = 0;
+            replies.retain(|_| {
+                number += 1;
+                number % 2 == 0
+            });
+        }
+        if let (true, Some(Reply::Refused { code, .. })) = (confirm, replies.last()) {
+            return Err(proof::refusal(&node.address, code));
+        }
+        replies.truncate(commands.len());
+        Ok(replies)
+    }
+
+    fn node(&self, address: &Address) -> Arc<Node> {
+        let mut nodes = self.nodes.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(node) = nodes.get(address) {
+            return Arc::clone(node);
+        }
+        let node = Arc::new(Node { address: address.clone(), connection: Default::default() });
+        nodes.insert(address.clone(), Arc::clone(&node));
+        node
+    }
+
+    /// A slot is elsewhere.
+    fn moved(&self, commands: &[Command], number: usize, to: Address) {
+        let Some(slot) = commands.get(number).map(|command| command.bucket.slot) else { return };
+        self.places.rcu(|places| {
+            let mut places = Places::clone(places);
+            if let Places::Many(ranges) = &mut places {
+                assign(ranges, slot, &to);
+            }
+            places
+        });
+    }
+
+    /// Looks again who has what; of those that look at once, one does it for all.
+    async fn look(&self) {
+        let mut looked = self.looked.lock().await;
+        if looked.is_some_and(|looked| looked.elapsed() < PAUSE_MAX) {
+            return;
+        }
+        let before = self.places.load_full();
+        let mut known: Vec<_> = self.settings.nodes.clone();
+        known.extend(before.all().into_iter().filter(|address| !self.settings.nodes.contains(address)));
+        if let Ok(Found { places, .. }) = find_places(&self.settings, &known).await {
+            let still: Vec<_> = places.all();
+            self.nodes.lock().unwrap_or_else(PoisonError::into_inner).retain(|address, _| still.contains(address));
+            if places != *before {
+                self.places.store(Arc::new(places));
+            }
+        }
+        *looked = Some(Instant::now());
+    }
+}
+
+/// What one of the servers told.
+struct Found {
+    /// It.
+    first: Address,
+    places: Places,
+    /// The most that one of them has.
+    replicas: u32,
+    shas: Shas,
+}
+
+/// Asks the servers, until one tells.
+async fn find_places(settings: &Arc<Settings>, known: &[Address]) -> Result<Found, Fault> {
+    let mut fault = Fault::Settings("no server is named".to_owned());
+    for address in known {
+        match ask_for_places(settings, address).await {
+            Ok(found) => return Ok(found),
+            // What mends itself says less than what does not.
+            Err(found) if fault.passes() || matches!(fault, Fault::Settings(_)) => fault = found,
+            Err(_) => {}
+        }
+    }
+    Err(fault)
+}
+
+async fn ask_for_places(settings: &Arc<Settings>, address: &Address) -> Result<Found, Fault> {
+    let (connection, Server { clustered, unfit, replicas }, shas) = Connection::open(address, settings).await?;
+    match unfit {
+        // Of a cluster, a replica knows as well as any.
+        Some(Unfit::Replica) if clustered => {}
+        Some(unfit) => return Err(Fault::Unfit { node: address.clone(), unfit }),
+        None => {}
+    }
+    if !clustered {
+        return Ok(Found { first: address.clone(), places: Places::One(address.clone()), replicas, shas });
+    }
+    let mut frame = Vec::new();
+    wire::push(&mut frame, &[b"CLUSTER", b"SLOTS"]);
+    let replies = connection.ask(frame, 1, false).await?;
+    let ranges = match replies.first() {
+        Some(Reply::List(ranges)) => ranges,
+        Some(Reply::Refused { code, .. }) => return Err(proof::refusal(address, code)),
+        _ => return Err(Fault::Garbled { node: address.clone() }),
+    };
+    // Of each range: first and last slot, its primary, its replicas.
+    let nodes = ranges.iter().filter_map(Reply::list).map(<[Reply]>::len).max().unwrap_or(0);
+    let ranges = ranges.iter().map(|range| read_range(address, range)).collect::<Option<_>>();
+    let places = Places::Many(ranges.ok_or_else(|| Fault::Garbled { node: address.clone() })?);
+    Ok(Found { first: address.clone(), places, replicas: u32::try_from(nodes.saturating_sub(3)).unwrap_or(0), shas })
+}
+
+/// First and last slot, then the primary: its host, which may be left to us, and its port.
+fn read_range(asked: &Address, range: &Reply) -> Option<(u16, (u16, Address))> {
+    let [first, last, primary, ..] = range.list()? else { return None };
+    let [host, port, ..] = primary.list()? else { return None };
+    let host = match host.text() {
+        Some(host) if !host.is_empty() && host != b"?" => std::str::from_utf8(host).ok()?.to_owned(),
+        _ => asked.host.clone(),
+    };
+    let slot = |reply: &Reply| u16::try_from(reply.number()?).ok().filter(|slot| *slot < SLOTS);
+    Some((slot(last)?, (slot(first)?, Address { host, port: u16::try_from(port.number()?).ok()? })))
+}
+
+/// Gives one slot to somebody, out of whatever range it is in.
+fn assign(ranges: &mut BTreeMap<u16, (u16, Address)>, slot: u16, to: &Address) {
+    let found = ranges.range(slot..).next().map(|(last, (first, owner))| (*last, *first, owner.clone()));
+    if let Some((last, first, owner)) = found.filter(|(_, first, _)| *first <= slot) {
+        ranges.remove(&last);
+        if first < slot {
+            ranges.insert(slot - 1, (first, owner.clone()));
+        }
+        if slot < last {
+            ranges.insert(last, (slot + 1, owner));
+        }
+    }
+    ranges.insert(slot, (slot, to.clone()));
+}
+
+fn judge(node: &Address, reply: Reply) -> Verdict {
+    match reply {
+        Reply::Refused { code, to } => match (code.as_str(), to.as_deref().and_then(|to| elsewhere(node, to))) {
+            ("MOVED", Some(to)) => Verdict::Moved(to),
+            ("ASK", Some(to)) => Verdict::SentOn(to),
+            ("NOSCRIPT", _) => Verdict::Reload,
+            (other, _) if passes(other) => Verdict::Later(proof::refusal(node, other)),
+            (other, _) => Verdict::Never(proof::refusal(node, other)),
+        },
+        reply => Verdict::Done(reply),
+    }
+}
+
+/// Where it was sent on to; without a host it is the one that said so.
+fn elsewhere(node: &Address, to: &str) -> Option<Address> {
+    let to = Address::parse(to)?;
+    Some(if to.host.is_empty() || to.host == "?" { Address { host: node.host.clone(), ..to } } else { to })
+}
+
+impl Places {
+    fn of(&self, slot: u16) -> Option<&Address> {
+        match self {
+            Self::One(address) => Some(address),
+            Self::Many(ranges) => {
+                let (_, (first, address)) = ranges.range(slot..).next()?;
+                (*first <= slot).then_some(address)
+            }
+        }
+    }
+
+    fn all(&self) -> Vec<Address> {
+        let mut all = match self {
+            Self::One(address) => vec![address.clone()],
+            Self::Many(ranges) => ranges.values().map(|(_, address)| address.clone()).collect(),
+        };
+        all.sort();
+        all.dedup();
+        all
+    }
+}
+
+impl Node {
+    /// The connection to it; made anew where it has ended, but not more often than is good.
+    async fn connected(&self, settings: &Arc<Settings>) -> Result<Connection, Fault> {
+        let mut line = self.connection.lock().await;
+        if let Some(connection) = line.connection.as_ref().filter(|connection| !connection.is_closed()) {
+            return Ok(connection.clone());
+        }
+        line.connection = None;
+        if let Some((_, fault)) = line.failed.as_ref().filter(|(at, _)| at.elapsed() < RECONNECT) {
+            return Err(fault.clone());
+        }
+        let opened = Connection::open(&self.address, settings).await.and_then(|(connection, server, _)| {
+            let unfit = server.unfit.map(|unfit| Fault::Unfit { node: self.address.clone(), unfit });
+            unfit.map_or(Ok(connection), Err)
+        });
+        line.failed = opened.as_ref().err().map(|fault| (Instant::now(), fault.clone()));
+        line.connection = opened.as_ref().ok().cloned();
+        opened
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(port: u16) -> Address {
+        Address { host: "h".into(), port }
+    }
+
+    #[test]
+    fn a_slot_that_moves_leaves_the_others_where_they_are() {
+        let mut ranges = BTreeMap::from([(99, (0, address(1))), (200, (100, address(2)))]);
+        for (slot, port) in [(50, 3), (0, 4), (99, 5), (100, 1), (300, 6), (50, 1)] {
+            assign(&mut ranges, slot, &address(port));
+        }
+        let places = Places::Many(ranges);
+        let check = |slot, port: Option<u16>| assert_eq!(places.of(slot), port.map(address).as_ref(), "{slot}");
+        for (slot, port) in
+            [(0, 4), (1, 1), (49, 1), (50, 1), (51, 1), (98, 1), (99, 5), (100, 1), (101, 2), (200, 2), (300, 6)]
+        {
+            check(slot, Some(port));
+        }
+        check(201, None);
+        check(301, None);
+        assert_eq!(places.all(), [1, 2, 4, 5, 6].map(address));
+    }
+
+    #[test]
+    fn where_to_is_read_with_and_without_a_host() {
+        let check =
+            |to: &str, host: &str| assert_eq!(elsewhere(&address(1), to), Some(Address { host: host.into(), port: 7 }));
+        check("x.internal:7", "x.internal");
+        check("[::1]:7", "::1");
+        check("::1:7", "::1");
+        check(":7", "h");
+        check("?:7", "h");
+        assert_eq!(elsewhere(&address(1), "x"), None);
+    }
+}
