@@ -18,6 +18,9 @@ const STATEMENT_VALUES: usize = 4096;
 /// How often a put is done again because of what others did meanwhile: each time somebody else has got on.
 const ATTEMPTS: u32 = 20;
 
+/// As often for a token that is there: it is, unless it was this very entry, put by two at once.
+const CLASHES: u32 = 3;
+
 /// The tokens that won, by value.
 pub(super) type Won = HashMap<ValueDigest, TokenId>;
 
@@ -38,15 +41,19 @@ impl Connection {
     }
 
     async fn put_part(&self, wanted: &[Wanted<'_>]) -> Result<Vec<(ValueDigest, TokenId)>, Failure> {
-        let mut failure = Failure::Contended;
+        let mut clashes = 0;
         for _ in 0..ATTEMPTS {
             match self.put_once(wanted).await {
                 // Rolled back whole: what others did meanwhile is seen the next time.
-                Err(again) if again.is_of_the_moment() => failure = again,
+                Err(again) if again.is_clash() => clashes += 1,
+                Err(again) if again.is_of_the_moment() => {}
                 done => return done,
             }
+            if clashes == CLASHES {
+                return Err(Failure::TokenTaken);
+            }
         }
-        Err(if failure.is_clash() { Failure::TokenTaken } else { Failure::Contended })
+        Err(Failure::Contended)
     }
 
     async fn put_once(&self, wanted: &[Wanted<'_>]) -> Result<Vec<(ValueDigest, TokenId)>, Failure> {

@@ -112,8 +112,8 @@ impl Failure {
             Self::Unfit { passing, .. } => *passing,
             Self::Server(server) => match &server.code {
                 None => true,
-                Some(code) => [SqlState::CANNOT_CONNECT_NOW, SqlState::TOO_MANY_CONNECTIONS, SqlState::ADMIN_SHUTDOWN]
-                    .contains(code),
+                // It is starting, ending or full, or the way to it broke.
+                Some(code) => ["57P", "08", "53300"].iter().any(|class| code.code().starts_with(class)),
             },
             Self::Slow(_) | Self::Lost | Self::Doubtful(_) => true,
             _ => false,
