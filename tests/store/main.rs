@@ -34,6 +34,7 @@ mod redis;
 mod servers;
 mod torn;
 
+#[cfg(feature = "postgres")]
 /// Asks again and again until it is so; false if it is not within a minute.
 pub(crate) async fn until(mut so: impl AsyncFnMut() -> bool) -> bool {
     let mut tick = tokio::time::interval(std::time::Duration::from_millis(5));
