@@ -14,7 +14,7 @@ use super::{Act, BATCH, Plan, fill, load, rate, sync_time};
 use server::{Server, free_port};
 
 /// As many as the settings' default.
-const CONNECTIONS: usize = 4;
+const CONNECTIONS: usize = 2;
 
 async fn open(server: &Server, port: u16) -> Arc<dyn TokenStore> {
     let connections = std::env::var("TIDEGATE_BENCH_CONNECTIONS").map_or(CONNECTIONS, |text| text.parse().unwrap());

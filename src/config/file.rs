@@ -120,7 +120,7 @@ pub const KEYS: &[Key] = &[
     key("vault.postgres.client_certificate.certificate", Kind::Path, Required),
     key("vault.postgres.client_certificate.key", Kind::Path, Required),
     key("vault.postgres.danger_plain_text", Kind::Flag, As("false")),
-    key("vault.postgres.connections", count(1, 100), As("4")),
+    key("vault.postgres.connections", count(1, 100), As("2")),
     key("vault.postgres.connect", time(1, HOUR), As("2s")),
     key("vault.redis.url", Kind::Text, Required),
     key("vault.redis.password.env", Kind::Text, Absent),

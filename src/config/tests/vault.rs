@@ -17,7 +17,7 @@ fn postgres(lines: &str, environment: &[(&str, &str)]) -> (Postgres, Folder) {
 fn a_server_has_defaults_for_all_but_where_it_is() {
     let (settings, _) = postgres("url = \"postgres://tidegate@db.internal/vault\"", &[]);
     assert!(matches!(&settings.tls, Tls::Verified { ca: None, identity: None }), "{settings:?}");
-    assert_eq!((settings.connections, settings.connect), (4, secs(2)));
+    assert_eq!((settings.connections, settings.connect), (2, secs(2)));
     assert!(settings.password.is_none() && format!("{:?}", settings.address).contains("db.internal:5432"));
 }
 
