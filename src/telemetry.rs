@@ -20,7 +20,7 @@ use prometheus_client::registry::{Registry, Unit};
 use crate::clock::Time;
 use crate::ids::{Direction, PartnerId, RuleId, UpstreamId};
 use meters::{
-    BodyLabels, DURATION_BUCKETS, ExchangeLabels, ForeignLabels, LedgerMetrics, LegMetrics, LimitLabels,
+    BodyLabels, BudgetLabels, DURATION_BUCKETS, ExchangeLabels, ForeignLabels, LedgerMetrics, LegMetrics, LimitLabels,
     ListenerMetrics, NameLabel, ReasonLabels, ReloadLabels, RouteLabels, RouteMetrics, RuleLabels, StoreMetrics,
     UpstreamMetrics, histogram,
 };
@@ -62,6 +62,7 @@ struct Families {
     rules: Family<RuleLabels, Counter>,
     limits: Family<LimitLabels, Counter>,
     foreign: Family<ForeignLabels, Counter>,
+    budgets: Family<BudgetLabels, Counter>,
     upstream_duration: Durations<NameLabel>,
     upstream_failures: Family<ReasonLabels, Counter>,
     connections: Family<NameLabel, Gauge>,
@@ -91,6 +92,7 @@ impl Metrics {
             rules: Family::default(),
             limits: Family::default(),
             foreign: Family::default(),
+            budgets: Family::default(),
             upstream_duration: Family::new_with_constructor(durations),
             upstream_failures: Family::default(),
             connections: Family::default(),
@@ -123,7 +125,8 @@ impl Metrics {
             direction: direction.as_str(),
         };
         let duration = self.0.duration.get_or_create_owned(&labels);
-        Arc::new(RouteMetrics::new(labels, &self.0.exchanges, duration, &self.0.limits, &self.0.foreign))
+        let of = &self.0;
+        Arc::new(RouteMetrics::new(labels, &of.exchanges, duration, &of.limits, &of.foreign, &of.budgets))
     }
 
     /// The handle of one leg of a route: `leg` is `request`, `response` or `error`; `rules` are its rules, each with the word
@@ -274,6 +277,11 @@ impl Families {
         r.register("rule_decisions", "Places at which a rule decided", self.rules.clone());
         r.register("limits_exceeded", "Exchanges over a partner's rate or concurrency", self.limits.clone());
         r.register("foreign_tokens", "Tokens that are not turned back where they came up", self.foreign.clone());
+        r.register(
+            "budget_alarms",
+            "Much of a partner's budget used up, or something refused over it",
+            self.budgets.clone(),
+        );
         let help = "From a request's head to the head of the upstream's response";
         r.register_with_unit("upstream_response", help, Unit::Seconds, self.upstream_duration.clone());
         r.register("upstream_failures", "Requests that an upstream did not answer", self.upstream_failures.clone());

@@ -48,6 +48,11 @@ pub enum Refusal {
     },
     /// Over the partner's number of concurrent exchanges.
     ConcurrencyExceeded,
+    /// Over what the partner may have turned back, or whose data it may see, in an hour.
+    BudgetExceeded {
+        /// When the hour has moved on; there may be room then.
+        retry_after: Duration,
+    },
 
     // -- the body, by who sent it (`Leg::Request`: the caller; `Leg::Response`: upstream) --
     /// Not the one strict reading of its media type.
@@ -158,6 +163,7 @@ impl Refusal {
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::RateExceeded { .. } => "rate_exceeded",
             Self::ConcurrencyExceeded => "concurrency_exceeded",
+            Self::BudgetExceeded { .. } => "budget_exceeded",
             Self::BodyMalformed { fault, .. } => fault,
             Self::BodyIncomplete { .. } => "body_incomplete",
             Self::BodyTypeWrong { .. } => "body_type_wrong",

@@ -13,7 +13,7 @@ use crate::json::{patch, text};
 use crate::keys::{self, KeyRing};
 use crate::policy::compile::{Asker, CompiledLeg, Guard};
 use crate::policy::kept;
-use crate::policy::rule::{Action, Leg, Plain};
+use crate::policy::rule::{Action, Plain};
 use crate::vault::store::Spelling;
 use crate::vault::stored::ask::{Ask, Stored};
 use crate::vault::stored::{Finder, Issuer};
@@ -46,7 +46,7 @@ pub struct BoundLeg {
     pub musts: Vec<Must>,
     /// Where tokens are kept, if they are.
     pub stored: Option<Stored>,
-    /// The rule whose value says whose data a document is, where it has stored tokens.
+    /// The rule whose value says whose data a document is, where it has stored tokens or persons are counted.
     pub subject: Option<usize>,
     /// What is read again for a token of an unknown epoch.
     pub keys: Arc<KeyRing>,
@@ -137,10 +137,11 @@ impl BoundLeg {
     }
 }
 
-/// The rule that sees the value that says whose data this is; `None` where no token of the leg is stored.
-fn subject(leg: &Leg) -> Option<usize> {
+/// The rule that sees the value that says whose data this is; `None` where no token of the leg is stored and nobody is counted.
+fn subject(compiled: &CompiledLeg) -> Option<usize> {
+    let leg = &compiled.leg;
     let stores = leg.deep_rules().iter().any(|deep| matches!(deep.thing.action, Action::Store(_)));
-    kept::sees_subject(leg).filter(|_| stores)
+    kept::sees_subject(leg).filter(|_| stores || compiled.counts_subjects)
 }
 
 /// Binds a leg, and the rules inside its strings.
@@ -232,7 +233,7 @@ impl Binder<'_> {
         let guards = compiled.guards.iter().map(guard).collect();
         let beside = Beside::new(&compiled);
         let stored = vault.stored().cloned();
-        let subject = if slot.is_none() { subject(&compiled.leg) } else { None };
+        let subject = if slot.is_none() { subject(&compiled) } else { None };
         let keys = Arc::clone(vault.keys());
         Ok(BoundLeg { keys, musts, compiled, side: self.side, rules, reveals, guards, beside, stored, subject })
     }
@@ -392,14 +393,17 @@ impl Transformer {
             Self::Store(issuer) => later::issue(issuer, input, hand, out),
             Self::Reveal { opener, finder, plain } => {
                 if let Some(genuine) = finder.as_ref().and_then(|finder| finder.genuine(spelt)) {
+                    hand.reveals(spelt);
                     return hand.ask(|| Ask::Find(genuine), *plain, out);
                 }
                 if opener.is_unknown(spelt) && hand.may_look() {
                     return hand.look(Look::new(spelt, Who::Opener(opener.clone(), finder.clone())));
                 }
                 let applied = reveal(opener, *plain, input, spelt, out);
-                if matches!(applied, Applied::PassForeign | Applied::Refuse { foreign: true }) {
-                    hand.strays.note(opener, spelt);
+                match applied {
+                    Applied::PassForeign | Applied::Refuse { foreign: true } => hand.strays.note(opener, spelt),
+                    Applied::Text | Applied::Number => hand.reveals(spelt),
+                    _ => {}
                 }
                 applied
             }

@@ -4,6 +4,8 @@
 //! headers are on the default list, and what their values may look like, is HTTP's affair and comes in as a function
 //! (`proxy::headers`). Start at [`HeadCrossing`]; what it makes is a [`ReleasedHead`].
 
+use std::sync::Arc;
+
 use ::http::{HeaderMap, HeaderName, HeaderValue, header};
 
 use crate::clock::Time;
@@ -15,6 +17,7 @@ use crate::verdict::Refusal;
 
 use super::beside::Pick;
 use super::bind::{Applied, BoundLeg, Input, Transformer};
+use super::budget::{Alarm, RevealBudget};
 use super::inside::{self, Hand};
 use super::{Tally, add};
 
@@ -137,6 +140,13 @@ impl<'a> HeadCrossing<'a> {
     #[must_use]
     pub fn new(leg: &'a BoundLeg, now: Time) -> Self {
         Self { leg, hand: Hand::new(now, &leg.compiled.limits), value: Vec::new(), released: ReleasedHead::default() }
+    }
+
+    /// Whatever is turned back is charged to this budget.
+    #[must_use]
+    pub fn charging(mut self, budget: Option<Arc<RevealBudget>>) -> Self {
+        self.hand.charging(budget);
+        self
     }
 
     /// Writes the path anew from its template. `discloses`: every capture needs a rule.
@@ -264,9 +274,9 @@ impl<'a> HeadCrossing<'a> {
     /// The store does not answer.
     pub async fn resolve(&mut self) -> Result<(), Refusal> {
         let answers = self.hand.resolve(self.leg, self.hand.asked()).await?;
-        let gone = self.hand.gone;
+        let (gone, purse) = (self.hand.gone, self.hand.purse.take());
         self.hand = Hand::new(self.hand.now, &self.leg.compiled.limits);
-        self.hand.gone = gone;
+        (self.hand.gone, self.hand.purse) = (gone, purse);
         self.hand.replay(answers);
         self.released = ReleasedHead::default();
         Ok(())
@@ -288,6 +298,20 @@ impl<'a> HeadCrossing<'a> {
     #[must_use]
     pub fn strays(&self) -> &Strays {
         &self.hand.strays
+    }
+
+    /// Pays for what was turned back, before anything of it goes on.
+    ///
+    /// # Errors
+    /// It is more than the partner's budget has.
+    pub fn pay(&mut self) -> Result<(), Refusal> {
+        self.hand.pay()
+    }
+
+    /// What an operator has to know of the partner's budgets.
+    #[must_use]
+    pub fn alarms(&self) -> &[Alarm] {
+        self.hand.alarms()
     }
 
     /// Everything has been looked at.

@@ -19,6 +19,7 @@ use crate::vault::strays::Strays;
 use crate::verdict::Refusal;
 
 use super::bind::{BoundLeg, Transformer};
+use super::budget::Purse;
 use super::later::Later;
 use super::look::Looked;
 use super::{Bench, Tally, add, form};
@@ -59,6 +60,8 @@ pub(super) struct Hand {
     pub(super) later: Option<Box<Later>>,
     /// When the keys were last looked at for a token of this.
     pub(super) looked: Looked,
+    /// What is charged to the partner's budget.
+    pub(super) purse: Option<Box<Purse>>,
 }
 
 /// As of a [`Rewriter`], of all strings that one rule opened.
@@ -90,6 +93,7 @@ impl Hand {
             gone: 0,
             later: None,
             looked: None,
+            purse: None,
         }
     }
 

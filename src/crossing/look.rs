@@ -103,9 +103,13 @@ impl Look {
         Ok(match &self.who {
             Who::Opener(opener, finder) => {
                 if let Some(genuine) = finder.as_ref().and_then(|finder| finder.genuine(text)) {
+                    hand.reveals(text);
                     return Err(Ask::Find(genuine));
                 }
                 let known = open(opener, text);
+                if matches!(known, Known::Answer(_)) {
+                    hand.reveals(text);
+                }
                 if matches!(known, Known::Foreign) {
                     opener.have_looked(text);
                     hand.foreign = hand.foreign.saturating_add(1);

@@ -8,6 +8,7 @@
 
 mod beside;
 pub mod bind;
+pub mod budget;
 mod document;
 mod events;
 mod form;
@@ -18,6 +19,7 @@ mod look;
 mod parts;
 mod place;
 mod records;
+mod settle;
 pub mod transform;
 
 use std::sync::Arc;
@@ -35,11 +37,12 @@ use crate::policy::rule::BodyKind;
 use crate::vault::strays::Strays;
 use crate::verdict::Refusal;
 use bind::{Applied, BoundLeg, Input, Must, Transformer, Wanted};
+use budget::{Alarm, RevealBudget};
 use document::Document;
 use events::Events;
 use form::Form;
 use inside::{Hand, Opening};
-use later::{Filler, Sink};
+use later::Sink;
 use parts::Parts;
 use records::Records;
 
@@ -163,6 +166,13 @@ impl Crossing {
         Self { leg, body: None, boundaries: None, hand, out: Out::default(), bytes_in: 0, bytes_out: 0, failed: false }
     }
 
+    /// Whatever is turned back, and whosever data leaves, is charged to this budget.
+    #[must_use]
+    pub fn charging(mut self, budget: Option<Arc<RevealBudget>>) -> Self {
+        self.hand.charging(budget);
+        self
+    }
+
     /// Says how the parts of a body are set apart: where it comes (`theirs`), and where it leaves. Before the first byte; nobody who
     /// sends a part may know `ours`.
     pub fn set_apart(&mut self, theirs: String, ours: String) {
@@ -187,9 +197,11 @@ impl Crossing {
         let fed = body.feed(chunk, &mut bench, &mut self.out);
         if self.hand.asked() > 0 {
             // In a box, because it is rare and large, and would make every exchange as large.
-            return Box::pin(self.resolve(fed, ready)).await;
+            let resolved = Box::pin(self.resolve(fed, ready)).await;
+            return self.pay(resolved, ready);
         }
-        self.settle(fed)
+        let settled = self.settle(fed);
+        self.pay(settled, ready)
     }
 
     /// The body ends here. An empty body passes unless a rule says `must`.
@@ -200,6 +212,7 @@ impl Crossing {
         if self.failed {
             return Err(self.spent());
         }
+        let ready = self.out.ready;
         let mut bench = Bench::new(&self.leg, &mut self.hand);
         let finished = match &mut self.body {
             Some(body) => body.finish(&mut bench, &mut self.out),
@@ -208,10 +221,11 @@ impl Crossing {
             None => bench.must_match(None),
         };
         if self.hand.asked() > 0 {
-            let ready = self.out.ready;
-            return Box::pin(self.resolve(finished, ready)).await;
+            let resolved = Box::pin(self.resolve(finished, ready)).await;
+            return self.pay(resolved, ready);
         }
-        self.settle(finished)
+        let settled = self.settle(finished);
+        self.pay(settled, ready)
     }
 
     /// What may leave of what has been decided since the last call.
@@ -278,53 +292,10 @@ impl Crossing {
         self.hand.gone
     }
 
-    /// One round trip for everything that was asked, and every gap is filled. `before`: what might have left before this window.
-    async fn resolve(&mut self, done: Result<(), Refusal>, before: (usize, usize)) -> Result<(), Refusal> {
-        let leg = Arc::clone(&self.leg);
-        // After a refusal only records that had passed are of use.
-        if done.is_err() && !leg.compiled.leg.body.is_stream() {
-            return self.settle(done);
-        }
-        let (gaps, asked) = (&self.out.sink.gaps, self.hand.asked());
-        let count = match (&done, leg.subject) {
-            (Err(_), _) => later::asked_by(gaps.get(..self.out.ready.1).unwrap_or_default()),
-            // Whose a document's values are is known at its end.
-            (Ok(()), Some(_)) => self.hand.later.as_ref().map_or(0, |later| later.ended),
-            (Ok(()), None) => asked,
-        };
-        if count == 0 {
-            return self.settle(done);
-        }
-        // Whoever drops this future on its way has a crossing that is spent.
-        self.failed = true;
-        let answered = self.hand.resolve(&leg, count).await;
-        let filler = answered.map(|answers| Filler::new(&leg, &mut self.hand, answers));
-        let filled = filler.and_then(|filler| filler.fill(&mut self.out.sink, &mut self.out.ready));
-        self.failed = false;
-        if filled.is_err() {
-            // What was written before this window leaves only where all its values stand in it.
-            let whole = if before.1 == 0 { before.0 } else { 0 };
-            self.out.sink.gaps.clear();
-            self.out.sink.bytes.truncate(whole);
-            self.out.ready = (whole, 0);
-            return self.settle(filled);
-        }
-        self.settle(done)
-    }
-
-    /// A refusal spends the crossing, with all that waits in it but whole records.
-    fn settle(&mut self, done: Result<(), Refusal>) -> Result<(), Refusal> {
-        if done.is_err() {
-            self.failed = true;
-            if !self.leg.compiled.leg.body.is_stream() {
-                self.out = Out::default();
-            }
-        }
-        done
-    }
-
-    fn spent(&self) -> Refusal {
-        Refusal::RuleFailed { leg: self.leg.side, rule: None }
+    /// What an operator has to know of the partner's budgets.
+    #[must_use]
+    pub fn alarms(&self) -> &[Alarm] {
+        self.hand.alarms()
     }
 }
 
@@ -429,10 +400,14 @@ impl<'a> Bench<'a> {
 
     /// The value that says whose data the document is.
     fn tell_subject(&mut self, leaf: &Leaf<'_>) {
-        match (leaf.kind, std::str::from_utf8(leaf.raw)) {
-            (Kind::String, _) => self.hand.belongs_to(&text::unescape(leaf.raw)),
-            (_, Ok(raw)) => self.hand.belongs_to(&text::canonical_number(raw.as_bytes()).unwrap_or_else(|| raw.into())),
-            (_, Err(_)) => {}
+        let subject = match (leaf.kind, std::str::from_utf8(leaf.raw)) {
+            (Kind::String, _) => text::unescape(leaf.raw),
+            (_, Ok(raw)) => text::canonical_number(raw.as_bytes()).map_or(raw.into(), Into::into),
+            (_, Err(_)) => return,
+        };
+        self.hand.belongs_to(&subject);
+        if self.leg.compiled.counts_subjects {
+            self.hand.discloses(&subject);
         }
     }
 

@@ -3,6 +3,7 @@
 mod budgets;
 mod form;
 mod framed;
+mod hourly;
 mod inside_form;
 mod looks;
 mod parts;

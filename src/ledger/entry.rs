@@ -84,19 +84,55 @@ pub struct Foreign {
     pub count: u64,
 }
 
+/// Much of a partner's budget is used up, or something was refused over it.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    /// In which exchange.
+    pub exchange: ExchangeId,
+    /// When it began.
+    pub time: Time,
+    /// Whose.
+    pub partner: PartnerId,
+    /// The route's pattern, never the path.
+    pub route: Arc<str>,
+    /// Who called.
+    pub direction: Direction,
+    /// What is counted: `tokens` or `subjects`.
+    pub budget: &'static str,
+    /// How many in the last hour.
+    pub count: u64,
+    /// How many there may be.
+    pub limit: u64,
+    /// Whether something was refused.
+    pub refused: bool,
+}
+
+/// The `budget` line.
+pub(super) fn budget_line(out: &mut Vec<u8>, budget: &Budget) {
+    begin(out, "budget");
+    event(out, budget.exchange, budget.time, &budget.partner, &budget.route, budget.direction);
+    let Budget { budget, count: used, limit, refused, .. } = budget;
+    let _ = writeln!(out, ",\"budget\":\"{budget}\",\"used\":{used},\"limit\":{limit},\"refused\":{refused}}}");
+}
+
+/// Of something that happened in an exchange.
+fn event(out: &mut Vec<u8>, exchange: ExchangeId, time: Time, partner: &PartnerId, route: &str, direction: Direction) {
+    out.extend_from_slice(b",\"exchange\":\"");
+    out.extend_from_slice(&exchange.to_ascii());
+    out.push(b'"');
+    time_member(out, time);
+    out.extend_from_slice(b",\"partner\":");
+    string(out, partner.as_str());
+    out.extend_from_slice(b",\"route\":");
+    string(out, route);
+    out.extend_from_slice(b",\"direction\":");
+    string(out, direction.as_str());
+}
+
 /// The `foreign` line.
 pub(super) fn foreign_line(out: &mut Vec<u8>, foreign: &Foreign) {
     begin(out, "foreign");
-    out.extend_from_slice(b",\"exchange\":\"");
-    out.extend_from_slice(&foreign.exchange.to_ascii());
-    out.push(b'"');
-    time_member(out, foreign.time);
-    out.extend_from_slice(b",\"partner\":");
-    string(out, foreign.partner.as_str());
-    out.extend_from_slice(b",\"route\":");
-    string(out, &foreign.route);
-    out.extend_from_slice(b",\"direction\":");
-    string(out, foreign.direction.as_str());
+    event(out, foreign.exchange, foreign.time, &foreign.partner, &foreign.route, foreign.direction);
     out.extend_from_slice(b",\"issuer\":");
     string(out, foreign.issuer.as_str());
     out.extend_from_slice(b",\"count\":");
@@ -405,6 +441,16 @@ mod tests {
                 start_line(out, Time(0), within, &report, false, &["X".into()]);
             },
             r#"{"v":1,"kind":"start","time":"1970-01-01T00:00:00.000Z","durability":"batched","within_ms":2,"orderly":false,"torn_bytes":3,"damaged_lines":0,"maybe_lost":true,"maybe_lost_ms":50,"unclosed":["X"]}"#,
+        );
+        check(
+            |out| {
+                let Open { exchange, time, .. } = open();
+                let (partner, direction) = (PartnerId::parse("parcelo").unwrap(), Direction::Inbound);
+                let route = "GET /v1/orders/{id}".into();
+                let (budget, count, limit, refused) = ("tokens", 80, 100, false);
+                budget_line(out, &Budget { exchange, time, partner, route, direction, budget, count, limit, refused });
+            },
+            r#"{"v":1,"kind":"budget","exchange":"01M3250V3V0000000000000007","time":"2026-09-21T14:13:20.123Z","partner":"parcelo","route":"GET /v1/orders/{id}","direction":"inbound","budget":"tokens","used":80,"limit":100,"refused":false}"#,
         );
         check(
             |out| stop_line(out, Time(0), 2),

@@ -173,6 +173,11 @@ impl Ledger {
         self.0.queue.note(|out| entry::foreign_line(out, &foreign));
     }
 
+    /// As [`Ledger::foreign`], a `budget` entry.
+    pub fn budget(&self, budget: entry::Budget) {
+        self.0.queue.note(|out| entry::budget_line(out, &budget));
+    }
+
     /// Whether the last write succeeded.
     #[must_use]
     pub fn healthy(&self) -> bool {

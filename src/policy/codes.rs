@@ -68,6 +68,7 @@ codes! {
     NEVER_ISSUED = "P062", "a reveal for which no token is issued";
     SHAPES_MEET = "P063", "tokens of one category that cannot be told apart";
     NORMALIZE = "P064", "a normalization of what keeps its characters";
+    BUDGET = "P065", "a budget that nothing is taken from";
 
     UPSTREAM_UNKNOWN = "P070", "an upstream that the settings do not have";
     FILE_UNREADABLE = "P071", "a named file that cannot be read";

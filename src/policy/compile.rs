@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::ids::{Direction, RuleId};
+use crate::ids::{self, Direction, RuleId};
 use crate::json;
 use crate::json::automaton::{Otherwise, Program, ProgramError, Selection, Verb};
 use crate::json::path::Path;
@@ -83,6 +83,8 @@ pub struct CompiledLeg {
     pub limits: json::Limits,
     /// Parts that are JSON.
     pub parts: Vec<CompiledPart>,
+    /// Whether the persons whose data leaves by it are counted.
+    pub counts_subjects: bool,
 }
 
 /// A part that is a JSON document, ready to run.
@@ -142,12 +144,14 @@ pub fn compile(policy: Policy) -> Result<CompiledPolicy, Vec<Diagnostic>> {
     let mut routes = Vec::new();
     for route in &policy.routes {
         let unit = policy.limits.atomic_bytes;
-        let mut leg = |leg: &Leg, guards| {
+        let mut leg = |leg: &Leg, side: ids::Leg, guards| {
             let compiled = compile_leg(leg, &route.place, limits, guards, &mut found);
-            compiled.map(|compiled| CompiledLeg { unit_bytes: unit, ..compiled })
+            let counts_subjects = policy.limits.subjects.is_some() && side.discloses(route.direction);
+            compiled.map(|compiled| CompiledLeg { unit_bytes: unit, counts_subjects, ..compiled })
         };
-        let (request, response) = (leg(&route.request, guards(&policy, route)), leg(&route.response, Vec::new()));
-        let error = route.error.as_ref().map(|error| leg(error, Vec::new()));
+        let request = leg(&route.request, ids::Leg::Request, guards(&policy, route));
+        let response = leg(&route.response, ids::Leg::Response, Vec::new());
+        let error = route.error.as_ref().map(|error| leg(error, ids::Leg::Response, Vec::new()));
         if let (Some(request), Some(response)) = (request, response) {
             match error {
                 Some(None) => {}
@@ -240,6 +244,7 @@ fn compile_leg(
             parts: Vec::new(),
             unit_bytes: 0,
             limits,
+            counts_subjects: false,
             inside: self::inside(leg, route, limits, found)?,
             guards: Vec::new(),
         };
@@ -269,6 +274,7 @@ fn compile_leg(
         limits,
         inside,
         guards,
+        counts_subjects: false,
     })
 }
 

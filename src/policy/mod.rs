@@ -5,6 +5,7 @@
 //! (ready to run). Start at [`read`].
 
 pub mod actions;
+pub mod budget;
 pub mod caution;
 pub mod clash;
 pub mod codes;
@@ -69,8 +70,8 @@ fn check(report: &mut Report<'_>, text: &str, table: &DeTable<'_>) -> Option<Pol
     let identify = on_identify.as_ref().map(|section| partner::identify(report, section)).unwrap_or_default();
     let kinds = ["client_certificate", "api_key", "jwt"];
     let described = on_identify.as_ref().is_some_and(|section| kinds.iter().any(|kind| section.has(kind)));
-    let limits = root.section(report, "limits", "[limits]", partner::LIMITS_KEYS);
-    let limits = limits.map(|section| partner::limits(report, &section)).unwrap_or_default();
+    let on_limits = root.section(report, "limits", "[limits]", partner::LIMITS_KEYS);
+    let limits = on_limits.as_ref().map(|section| partner::limits(report, section)).unwrap_or_default();
 
     let mut routes: Vec<Option<Route>> = Vec::new();
     for direction in [Direction::Inbound, Direction::Outbound] {
@@ -109,6 +110,10 @@ fn check(report: &mut Report<'_>, text: &str, table: &DeTable<'_>) -> Option<Pol
         api_key: place(&on_identify, "api_key"),
         jwt: place(&on_identify, "jwt"),
     };
+    let routes = routes.into_iter().collect::<Option<Vec<Route>>>();
+    if let (Some(section), Some(routes)) = (&on_limits, &routes) {
+        budget::check(report, section, &limits, routes);
+    }
     Some(Policy {
         file: report.file().clone(),
         digest: data_encoding::HEXLOWER.encode(&Sha256::digest(text.as_bytes())).into(),
@@ -116,7 +121,7 @@ fn check(report: &mut Report<'_>, text: &str, table: &DeTable<'_>) -> Option<Pol
         agreement: agreement?,
         identify,
         limits,
-        routes: routes.into_iter().collect::<Option<_>>()?,
+        routes: routes?,
         places,
     })
 }

@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use crate::ids::{DomainId, PartnerId};
 
-use super::codes;
 use super::rule::{Agreement, ApiKey, ClientCertificate, CredentialKind, Identify, Jwt, Limits, Partner, Rate};
 use super::source::{Report, Section, Text, list, near, quote};
+use super::{budget, codes};
 
 /// What `[partner]` may say.
 pub const PARTNER_KEYS: &[&str] = &["id", "name", "countries", "purpose", "hosts", "domain"];
@@ -19,7 +19,7 @@ pub const AGREEMENT_KEYS: &[&str] = &["reference", "expires", "suspended"];
 pub const IDENTIFY_KEYS: &[&str] = &["client_certificate", "api_key", "jwt", "require"];
 /// What `[limits]` may say.
 pub const LIMITS_KEYS: &[&str] =
-    &["rate", "burst", "concurrent", "body", "atomic", "value", "element", "leaves", "growth"];
+    &["rate", "burst", "concurrent", "body", "atomic", "value", "element", "leaves", "growth", "reveal", "subjects"];
 
 /// Asymmetric signatures (RFC 7518, RFC 8037); a shared secret would let the verifier forge.
 const ALGORITHMS: &[&str] = &["ES256", "ES384", "ES512", "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "EdDSA"];
@@ -288,6 +288,8 @@ pub fn limits(report: &mut Report<'_>, section: &Section<'_, '_>) -> Limits {
         rate,
         burst,
         concurrent,
+        reveal: budget::hourly(report, section, "reveal"),
+        subjects: budget::hourly(report, section, "subjects"),
         body_bytes: size(report, section, "body", 1 << 40),
         atomic_bytes: size(report, section, "atomic", 1 << 30).unwrap_or(default.atomic_bytes),
         value_bytes: small(report, section, "value").unwrap_or(default.value_bytes),
@@ -303,6 +305,8 @@ impl Default for Limits {
             rate: None,
             burst: None,
             concurrent: None,
+            reveal: None,
+            subjects: None,
             body_bytes: None,
             atomic_bytes: 1 << 20,
             value_bytes: 64 << 10,

@@ -209,6 +209,10 @@ pub struct Limits {
     pub burst: Option<NonZeroU32>,
     /// Exchanges at the same time.
     pub concurrent: Option<NonZeroU32>,
+    /// Different tokens that are turned back in an hour.
+    pub reveal: Option<NonZeroU32>,
+    /// Different persons whose data leaves in an hour.
+    pub subjects: Option<NonZeroU32>,
     /// Bytes of one body, un-coded. `None`: the setting's.
     pub body_bytes: Option<u64>,
     /// Up to this size nothing leaves before the whole body has passed. Default 1 MiB.

@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Time};
 use crate::crossing::Tally;
+use crate::crossing::budget;
 use crate::crossing::head::ReleasedHead;
 use crate::http::body::Hold;
 use crate::http::fate::Lost;
 use crate::ids::{Direction, ExchangeId, Leg};
-use crate::ledger::entry::{Close, Open};
+use crate::ledger::entry::{self, Close, Open};
 use crate::ledger::{Ledger, Receipt};
 use crate::telemetry::InFlight;
 use crate::telemetry::meters::{LegMetrics, RouteMetrics};
@@ -42,6 +43,8 @@ pub struct Facts {
     pub strays: Strays,
     /// Stored tokens that came up and were erased or have ended.
     pub gone: u64,
+    /// What an operator has to know of the partner's budgets.
+    pub budgets: Vec<budget::Alarm>,
     /// Whether the error leg's rules were applied.
     pub error: bool,
 }
@@ -222,6 +225,7 @@ impl Exchange {
             count(error.unwrap_or(&route.response), &self.response);
         }
         self.tell_of_foreign_tokens();
+        self.tell_of_budgets();
         self.log(outcome, code, elapsed);
     }
 
@@ -247,6 +251,41 @@ impl Exchange {
             gone,
         };
         alarm.raise_aside();
+    }
+
+    /// Of budgets of the partner that are used up, or almost.
+    fn tell_of_budgets(&self) {
+        let (Some(partner), Some(route)) = (&self.partner, &self.route) else { return };
+        for alarm in self.request.budgets.iter().chain(&self.response.budgets) {
+            let budget::Alarm { what, count, limit, refused } = *alarm;
+            route.metrics.budget(what.as_str(), refused);
+            let says = if refused {
+                "a partner was refused more than its budget"
+            } else {
+                "a partner's budget is almost used up"
+            };
+            tracing::error!(
+                target: "tidegate",
+                exchange = %self.id,
+                partner = partner.partner.id.as_str(),
+                route = &*route.route.pattern,
+                budget = what.as_str(),
+                used = count,
+                limit,
+                "{says}"
+            );
+            self.ledger.budget(entry::Budget {
+                exchange: self.id,
+                time: self.now,
+                partner: partner.partner.id.clone(),
+                route: Arc::clone(&route.route.pattern),
+                direction: self.direction,
+                budget: what.as_str(),
+                count,
+                limit,
+                refused,
+            });
+        }
     }
 
     /// The record and the metrics tell of what went well; the log tells of it only to those who ask for `debug`.

@@ -1,4 +1,4 @@
-//! Rate, burst and concurrency per partner (governor); they live on over a reload.
+//! Rate, burst, concurrency and budgets per partner (rates by governor); they live on over a reload.
 //!
 //! A bucket belongs to a partner's id and stays as long as the partner's quota does: otherwise every reload would fill every
 //! bucket. After a restart all are full again. Start at [`Limits::adopt`], then [`Limiter::enter`].
@@ -14,6 +14,7 @@ use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 
 use crate::clock::Clock;
+use crate::crossing::budget::RevealBudget;
 use crate::ids::PartnerId;
 use crate::policy::rule::{self, Rate};
 use crate::verdict::Refusal;
@@ -45,6 +46,7 @@ pub struct Limiter {
     bucket: Option<Arc<Bucket>>,
     concurrent: u32,
     open: Arc<AtomicU32>,
+    budget: Option<Arc<RevealBudget>>,
     clock: Steady,
 }
 
@@ -105,11 +107,19 @@ impl Limits {
         // Exchanges that are open stay counted whatever happens to the limit.
         let open = known.map_or_else(Arc::default, |known| Arc::clone(&known.open));
         let concurrent = limits.concurrent.map_or(self.share, NonZeroU32::get);
-        Limiter { quota, bucket, concurrent, open, clock }
+        let budget = known.and_then(|known| known.budget.as_deref());
+        let budget = RevealBudget::new(limits.reveal, limits.subjects, budget, self.clock.clone());
+        Limiter { quota, bucket, concurrent, open, budget, clock }
     }
 }
 
 impl Limiter {
+    /// What the partner may have turned back, and whose data it may see.
+    #[must_use]
+    pub fn budget(&self) -> Option<Arc<RevealBudget>> {
+        self.budget.clone()
+    }
+
     /// Takes a place and spends from the quota.
     ///
     /// # Errors
@@ -141,6 +151,8 @@ mod tests {
             rate: Some(Rate { count: of(count), per: Duration::from_secs(1) }),
             burst: burst.map(of),
             concurrent: concurrent.map(of),
+            reveal: None,
+            subjects: None,
             body_bytes: None,
             atomic_bytes: 1 << 20,
             value_bytes: 64 << 10,
@@ -186,6 +198,17 @@ mod tests {
         assert!(enter(&one(&limits, "a", &quota(1, None, None))));
         assert!(!enter(&one(&limits, "a", &quota(1, None, None))));
         assert!(enter(&one(&limits, "a", &quota(2, None, None))), "another quota, another bucket");
+    }
+
+    #[test]
+    fn a_budget_lives_on_over_a_reload_with_another_number_too() {
+        let limits = Limits::new(Clock::manual(Time(1_000_000)), 3);
+        let with = |reveal| rule::Limits { reveal: NonZeroU32::new(reveal), ..quota(1, None, None) };
+        let shared = |one: &Arc<Limiter>, other: &Arc<Limiter>| one.budget().unwrap().is_of(&other.budget().unwrap());
+        let (first, second, other) =
+            (one(&limits, "a", &with(5)), one(&limits, "a", &with(7)), one(&limits, "b", &with(7)));
+        assert!(shared(&first, &second) && !shared(&second, &other));
+        assert!(one(&limits, "b", &with(0)).budget().is_none());
     }
 
     #[test]

@@ -260,7 +260,7 @@ impl Proxy {
         let leg = &route.request;
         let discloses = Leg::Request.discloses(exchange.direction);
         let mut passage = self.passage(body, &head.headers, leg, admitted, self.bodies.pace.idle, exchange.now)?;
-        let mut crossing = HeadCrossing::new(leg, exchange.now);
+        let mut crossing = HeadCrossing::new(leg, exchange.now).charging(admitted.partner.limiter.budget());
         let cross = |crossing: &mut HeadCrossing<'_>| request_head(crossing, exchange, snapshot, admitted, head);
         let mut crossed = cross(&mut crossing);
         if crossed.is_ok() && crossing.waits() {
@@ -348,14 +348,16 @@ impl Proxy {
         } else {
             self.passage(body, &head.headers, leg, admitted, admitted.route.upstream.idle(), exchange.now)?
         };
-        let mut crossing = HeadCrossing::new(leg, exchange.now);
+        let mut crossing = HeadCrossing::new(leg, exchange.now).charging(admitted.partner.limiter.budget());
         let cross = |crossing: &mut HeadCrossing<'_>| crossing.headers(&head.headers, &[], headers::default_response);
         let mut crossed = cross(&mut crossing);
         if crossed.is_ok() && crossing.waits() {
             crossed = Box::pin(crossing.resolve()).await.and_then(|()| cross(&mut crossing));
         }
         let released = if asked.method == Method::HEAD && crossed.is_ok() {
-            crossing.finish_unread()
+            let paid = crossing.pay();
+            exchange.response.budgets.extend_from_slice(crossing.alarms());
+            paid.map(|()| crossing.finish_unread())?
         } else {
             finish_head(crossing, crossed, &mut exchange.response)?
         };
@@ -435,7 +437,8 @@ impl Proxy {
         let limits = &admitted.partner.partner.limits;
         let body_bytes = limits.body_bytes.unwrap_or(self.bodies.body_bytes);
         let bodies = body::Limits { body_bytes, pace: Pace { idle, ..self.bodies.pace }, ..self.bodies };
-        Passage::open(body, headers, leg, bodies, limits.atomic_bytes, now)
+        let passage = Passage::open(body, headers, leg, bodies, limits.atomic_bytes, now)?;
+        Ok(passage.charging(admitted.partner.limiter.budget()))
     }
 }
 
@@ -492,10 +495,12 @@ fn request_head(
 
 /// Ends a head's crossing. A refusal leaves no released head to tell of the tokens that came up in it.
 fn finish_head(
-    crossing: HeadCrossing<'_>,
+    mut crossing: HeadCrossing<'_>,
     crossed: Result<(), Refusal>,
     facts: &mut Facts,
 ) -> Result<ReleasedHead, Refusal> {
+    let crossed = crossed.and_then(|()| crossing.pay());
+    facts.budgets.extend_from_slice(crossing.alarms());
     facts.strays.add(crossing.strays());
     let (foreign, gone) = (crossing.foreign(), crossing.gone());
     crossed.and_then(|()| crossing.finish()).inspect_err(|_| {

@@ -13,6 +13,7 @@ use http_body::Body;
 
 use crate::clock::Time;
 use crate::crossing::bind::BoundLeg;
+use crate::crossing::budget::RevealBudget;
 use crate::crossing::{Crossing, Released, add};
 use crate::http::body::{BodyError, Limits, Reader};
 use crate::http::coding;
@@ -131,6 +132,13 @@ impl Passage {
         }
     }
 
+    /// Whatever is turned back, and whosever data leaves, is charged to this budget.
+    #[must_use]
+    pub fn charging(mut self, budget: Option<Arc<RevealBudget>>) -> Self {
+        self.crossing = self.crossing.charging(budget);
+        self
+    }
+
     /// Reads until the body ends or passes the atomic size.
     ///
     /// # Errors
@@ -223,6 +231,7 @@ impl Passage {
         facts.foreign += self.crossing.foreign();
         facts.strays.add(self.crossing.strays());
         facts.gone += self.crossing.gone();
+        facts.budgets.extend_from_slice(self.crossing.alarms());
         let tally = self.crossing.tally();
         if facts.tally.is_empty() {
             facts.tally = tally;

@@ -35,6 +35,7 @@ pub fn problem(refusal: &Refusal) -> Problem {
         R::MethodNotAllowed { .. } => (405, "method_not_allowed", "not with this method"),
         R::RateExceeded { .. } => (429, "rate_exceeded", "too many requests"),
         R::ConcurrencyExceeded => (429, "concurrency_exceeded", "too many requests at the same time"),
+        R::BudgetExceeded { .. } => (429, "budget_exceeded", "more than is agreed for an hour"),
         R::BodySlow { leg: Leg::Response } => (504, refusal.code(), "the service did not answer in time"),
         R::BodyMalformed { leg: Leg::Response, .. }
         | R::BodyIncomplete { leg: Leg::Response }
@@ -76,7 +77,9 @@ pub fn problem(refusal: &Refusal) -> Problem {
     };
     let mut problem = plain(StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE), code, title);
     match refusal {
-        R::RateExceeded { retry_after } => problem.retry_after = Some(whole_seconds(*retry_after)),
+        R::RateExceeded { retry_after } | R::BudgetExceeded { retry_after } => {
+            problem.retry_after = Some(whole_seconds(*retry_after))
+        }
         R::ConcurrencyExceeded => problem.retry_after = Some(1),
         R::MethodNotAllowed { allow } => problem.allow = Some(allow.clone()),
         _ if problem.status == StatusCode::SERVICE_UNAVAILABLE => problem.retry_after = Some(RETRY_SECONDS),
@@ -171,6 +174,7 @@ mod tests {
         check(&Refusal::MethodNotAllowed { allow: "GET".to_owned() }, 405, "method_not_allowed");
         check(&Refusal::RateExceeded { retry_after: Duration::from_millis(1) }, 429, "rate_exceeded");
         check(&Refusal::ConcurrencyExceeded, 429, "concurrency_exceeded");
+        check(&Refusal::BudgetExceeded { retry_after: Duration::from_secs(9) }, 429, "budget_exceeded");
         for fault in crate::json::FaultKind::ALL.iter().map(|kind| kind.code()) {
             let status = match fault {
                 // Told as a rule that failed.

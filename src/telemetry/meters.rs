@@ -50,6 +50,13 @@ pub(super) struct ForeignLabels {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(super) struct BudgetLabels {
+    partner: Arc<str>,
+    budget: &'static str,
+    level: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(super) struct BodyLabels {
     pub(super) partner: Arc<str>,
     pub(super) route: Arc<str>,
@@ -97,6 +104,7 @@ pub struct RouteMetrics {
     duration: Histogram,
     limits: Family<LimitLabels, Counter>,
     foreign: Family<ForeignLabels, Counter>,
+    budgets: Family<BudgetLabels, Counter>,
 }
 
 impl RouteMetrics {
@@ -106,6 +114,7 @@ impl RouteMetrics {
         duration: Histogram,
         limits: &Family<LimitLabels, Counter>,
         foreign: &Family<ForeignLabels, Counter>,
+        budgets: &Family<BudgetLabels, Counter>,
     ) -> Self {
         let delivered = exchanges.get_or_create_owned(&ending(&labels, Outcome::Delivered, UNKNOWN));
         Self {
@@ -115,6 +124,7 @@ impl RouteMetrics {
             duration,
             limits: limits.clone(),
             foreign: foreign.clone(),
+            budgets: budgets.clone(),
         }
     }
 
@@ -123,6 +133,12 @@ impl RouteMetrics {
         let issuer = issuer.map_or(UNKNOWN, DomainId::as_str).into();
         let labels = ForeignLabels { partner: Arc::clone(&self.labels.partner), issuer };
         self.foreign.get_or_create(&labels).inc_by(count);
+    }
+
+    /// Much of a budget is used up, or all of it and something was refused.
+    pub fn budget(&self, budget: &'static str, refused: bool) {
+        let level = if refused { "refused" } else { "warned" };
+        self.budgets.get_or_create(&BudgetLabels { partner: Arc::clone(&self.labels.partner), budget, level }).inc();
     }
 
     /// An exchange ended: how, with which code of a refusal (`None`: none), after how long.
@@ -140,6 +156,7 @@ impl RouteMetrics {
         let limit = match code {
             "rate_exceeded" => "rate",
             "concurrency_exceeded" => "concurrent",
+            "budget_exceeded" => "budget",
             _ => return,
         };
         self.limits.get_or_create(&LimitLabels { partner: Arc::clone(&self.labels.partner), limit }).inc();

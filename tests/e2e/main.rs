@@ -16,6 +16,7 @@
 mod harness;
 
 mod bodies;
+mod budgets;
 mod crash;
 mod disclosure;
 mod events;
