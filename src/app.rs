@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::admin::desk::Desk;
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
 use crate::config::{Facing, Settings};
@@ -131,7 +132,10 @@ impl App {
             listeners.push((one.listener.name.clone(), listener));
         }
         let admin = match settings.admin {
-            Some(address) => Some(Admin::start(address, metrics.clone(), ledger.clone(), store).await?),
+            Some(address) => {
+                let desk = desk(&settings, &registry, &ledger, &clock, &metrics);
+                Some(Admin::start(address, metrics.clone(), ledger.clone(), store, desk).await?)
+            }
             None => None,
         };
         if let Some(admin) = &admin {
@@ -251,6 +255,18 @@ fn open_registry(settings: &Settings, store: Option<Arc<Guard>>, clock: Clock) -
     let names = settings.upstreams.keys().cloned().collect();
     let settings = registry::Settings { folder: settings.policies.clone(), base, upstreams: names };
     Ok((Registry::open(settings, vault, clock)?, tagger))
+}
+
+/// Where operators have tokens turned back, if the settings let them.
+fn desk(
+    settings: &Settings,
+    registry: &Arc<Registry>,
+    ledger: &Ledger,
+    clock: &Clock,
+    metrics: &Metrics,
+) -> Option<Arc<Desk>> {
+    let reveal = settings.reveal.clone()?;
+    Some(Arc::new(Desk::new(reveal, Arc::clone(registry), ledger.clone(), clock.clone(), metrics.reveals())))
 }
 
 fn upstreams(settings: &Settings, metrics: &Metrics) -> Result<BTreeMap<UpstreamId, Arc<Upstream>>, Error> {

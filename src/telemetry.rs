@@ -21,8 +21,8 @@ use crate::clock::Time;
 use crate::ids::{Direction, PartnerId, RuleId, UpstreamId};
 use meters::{
     BodyLabels, BudgetLabels, DURATION_BUCKETS, ExchangeLabels, ForeignLabels, LedgerMetrics, LegMetrics, LimitLabels,
-    ListenerMetrics, NameLabel, ReasonLabels, ReloadLabels, RouteLabels, RouteMetrics, RuleLabels, StoreMetrics,
-    UpstreamMetrics, histogram,
+    ListenerMetrics, NameLabel, ReasonLabels, ReloadLabels, RevealMetrics, RouteLabels, RouteMetrics, RuleLabels,
+    StoreMetrics, UpstreamMetrics, histogram,
 };
 use readiness::Readiness;
 
@@ -71,6 +71,7 @@ struct Families {
     ledger: LedgerMetrics,
     store: StoreMetrics,
     reloads: Family<ReloadLabels, Counter>,
+    reveals: RevealMetrics,
     policy_set: Family<NameLabel, Gauge>,
     partners: Gauge,
     loaded: Gauge,
@@ -101,6 +102,7 @@ impl Metrics {
             ledger: LedgerMetrics::default(),
             store: StoreMetrics::default(),
             reloads: Family::default(),
+            reveals: RevealMetrics::default(),
             policy_set: Family::default(),
             partners: Gauge::default(),
             loaded: Gauge::default(),
@@ -184,6 +186,12 @@ impl Metrics {
     #[must_use]
     pub fn ledger(&self) -> LedgerMetrics {
         self.0.ledger.clone()
+    }
+
+    /// What operators' reveals count into.
+    #[must_use]
+    pub fn reveals(&self) -> RevealMetrics {
+        self.0.reveals.clone()
     }
 
     /// What the store of tokens counts into.
@@ -277,6 +285,7 @@ impl Families {
         r.register("rule_decisions", "Places at which a rule decided", self.rules.clone());
         r.register("limits_exceeded", "Exchanges over a partner's rate or concurrency", self.limits.clone());
         r.register("foreign_tokens", "Tokens that are not turned back where they came up", self.foreign.clone());
+        r.register("operator_reveals", "Acts of operators who have tokens turned back", self.reveals.0.clone());
         r.register(
             "budget_alarms",
             "Much of a partner's budget used up, or something refused over it",

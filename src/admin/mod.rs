@@ -1,7 +1,11 @@
-//! The admin listener: `/metrics`, `/livez`, `/readyz`, for the operator's own monitoring.
+//! The admin listener: `/metrics`, `/livez`, `/readyz`, for the operator's own monitoring, and `/reveal` where the settings name
+//! operators who may have tokens turned back.
 //!
-//! Plain HTTP/1.1 without authentication, on an address of its own that the settings hold to loopback; it tells of names and
-//! counts, never of a value. Not here: anything that changes something. Start at [`Admin::start`].
+//! Plain HTTP/1.1 on an address of its own that the settings hold to loopback. The pages ask nobody who they are, and tell of names and
+//! counts, never of a value; `/reveal` asks for a credential ([`desk`]). Nothing here changes anything. Start at [`Admin::start`].
+
+pub mod desk;
+mod reveal;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -23,6 +27,8 @@ use tokio::task::AbortHandle;
 use crate::ledger::Ledger;
 use crate::telemetry::{MEDIA_TYPE, Metrics};
 use crate::vault::store::guard::Guard;
+
+use desk::Desk;
 
 /// Connections at once. A scraper or two and a few probes; more is something that does not close its connections.
 const CONNECTIONS: usize = 64;
@@ -53,6 +59,7 @@ struct Facts {
     metrics: Metrics,
     ledger: Ledger,
     store: Option<Arc<Guard>>,
+    desk: Option<Arc<Desk>>,
 }
 
 impl Admin {
@@ -62,11 +69,12 @@ impl Admin {
         metrics: Metrics,
         ledger: Ledger,
         store: Option<Arc<Guard>>,
+        desk: Option<Arc<Desk>>,
     ) -> Result<Self, Error> {
         let told = |source| Error { address, source };
         let listener = TcpListener::bind(address).await.map_err(told)?;
         let address = listener.local_addr().map_err(told)?;
-        let facts = Arc::new(Facts { metrics, ledger, store });
+        let facts = Arc::new(Facts { metrics, ledger, store, desk });
         let accepting = tokio::spawn(accept(listener, facts)).abort_handle();
         Ok(Self { address, accepting })
     }
@@ -108,7 +116,7 @@ async fn accept(listener: TcpListener, facts: Arc<Facts>) {
 async fn serve(stream: TcpStream, facts: Arc<Facts>) {
     let answering = service_fn(|request: Request<Incoming>| {
         let facts = Arc::clone(&facts);
-        async move { Ok::<_, Infallible>(answer(request.method(), request.uri().path(), &facts).await) }
+        async move { Ok::<_, Infallible>(answer(request, &facts).await) }
     });
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_buf_size(16 * 1024);
@@ -116,7 +124,19 @@ async fn serve(stream: TcpStream, facts: Arc<Facts>) {
     let _ = http.serve_connection(TokioIo::new(stream), answering).await;
 }
 
-async fn answer(method: &Method, path: &str, facts: &Facts) -> Response<Full<Bytes>> {
+async fn answer(request: Request<Incoming>, facts: &Facts) -> Response<Full<Bytes>> {
+    if let (Some(desk), true) = (&facts.desk, reveal::is_path(request.uri().path())) {
+        if request.method() == Method::POST {
+            return reveal::answer(request, desk).await;
+        }
+        let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only POST\n".to_owned());
+        response.headers_mut().insert(ALLOW, HeaderValue::from_static("POST"));
+        return response;
+    }
+    page(request.method(), request.uri().path(), facts).await
+}
+
+async fn page(method: &Method, path: &str, facts: &Facts) -> Response<Full<Bytes>> {
     if !["/livez", "/readyz", "/metrics"].contains(&path) {
         return text(StatusCode::NOT_FOUND, "not found\n".to_owned());
     }
@@ -187,7 +207,8 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
             let metrics = Metrics::new();
             let (ledger, _) = Ledger::start_measured(settings, Clock::manual(Time(0)), metrics.ledger()).unwrap();
-            let admin = Admin::start(([127, 0, 0, 1], 0).into(), metrics.clone(), ledger.clone(), None).await.unwrap();
+            let admin =
+                Admin::start(([127, 0, 0, 1], 0).into(), metrics.clone(), ledger.clone(), None, None).await.unwrap();
             test(&admin, &metrics, &ledger).await;
             ledger.stop().await;
         });
@@ -230,7 +251,7 @@ mod tests {
     #[test]
     fn nothing_else_is_there_and_nothing_can_be_changed() {
         check(async |admin, _, _| {
-            for path in ["/", "/metrics/", "/readyz/x", "/debug", "/..%2fmetrics"] {
+            for path in ["/", "/reveal", "/reveal/take", "/metrics/", "/readyz/x", "/debug", "/..%2fmetrics"] {
                 assert_eq!(ask(admin, "GET", path).await.0, 404, "{path}");
             }
             for method in ["POST", "PUT", "DELETE", "OPTIONS", "PATCH"] {

@@ -150,6 +150,7 @@ impl House {
             drain: Duration::from_secs(5),
             keys: keys::source::Settings::folder(&path.join("keys")),
             vault: None,
+            reveal: None,
             ledger: ledger::Settings {
                 folder: path.join("record"),
                 durability: ledger::Durability::Strict,

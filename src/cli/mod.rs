@@ -19,6 +19,7 @@ pub mod explain;
 pub mod init;
 pub mod keys;
 pub mod run;
+pub mod token;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,6 +64,8 @@ enum Command {
     Subject(erase::SubjectArgs),
     /// Forget values, domains or old entries in what is stored
     Forget(erase::ForgetArgs),
+    /// Have tokens turned back, as an operator
+    Token(token::Args),
     /// Try it: a sample upstream, two partners and the proxy, all on this machine
     Demo(demo::Args),
     /// Write settings and a first policy for an upstream of yours
@@ -123,6 +126,7 @@ pub fn run(args: impl Iterator<Item = OsString>, out: &mut dyn Write, err: &mut 
         Command::Keys(args) => keys::run(args, out, err),
         Command::Subject(args) => erase::subject(args, out, err),
         Command::Forget(args) => erase::forget(args, out, err),
+        Command::Token(args) => token::run(args, out, err),
         Command::Demo(args) => demo::run(args, out, err),
         Command::Init(args) => init::run(args, out, err),
         Command::Version => {

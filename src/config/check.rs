@@ -38,7 +38,7 @@ pub(super) struct Section<'s> {
     path: String,
     /// As the author knows it.
     shown: String,
-    place: String,
+    pub(super) place: String,
     pub(super) table: Option<&'s Table>,
 }
 
@@ -63,7 +63,7 @@ impl<'s> Section<'s> {
     }
 
     /// The tables of a table whose names the author chooses.
-    fn named(&self, name: &str) -> Vec<(&'s str, Self)> {
+    pub(super) fn named(&self, name: &str) -> Vec<(&'s str, Self)> {
         let section = self.below(name);
         let names = section.table.into_iter().flatten().filter_map(|(chosen, node)| {
             let Value::Table(table) = &node.value else { return None };
@@ -79,7 +79,7 @@ impl<'s> Section<'s> {
     }
 
     /// Of a key in it, at the place of its value, or of its table where it is not written; of the table itself without a name.
-    fn complaint(&self, name: &str, message: impl Into<String>) -> Complaint {
+    pub(super) fn complaint(&self, name: &str, message: impl Into<String>) -> Complaint {
         let place = self.node(name).map_or_else(|| self.place.clone(), |node| node.place.clone());
         let key = if name.is_empty() { self.shown.clone() } else { join(&self.shown, name) };
         Complaint::new(place, &key, message.into())
@@ -125,6 +125,7 @@ pub(super) fn settings(reader: &mut Reader<'_>, table: &Table) -> Settings {
         drain: reader.duration(&limits, "drain"),
         keys: reader.keys(&root.below("keys")),
         vault: reader.vault(&root.below("vault")),
+        reveal: reader.reveal(&root.below("reveal"), admin),
         ledger: reader.ledger(&root.below("ledger")),
         policies: reader.folder(&root, "policies"),
         telemetry: reader.telemetry(&root.below("telemetry")),
@@ -497,6 +498,6 @@ const OURS: [&str; 10] = [
     "upgrade",
 ];
 
-fn is_loopback(address: SocketAddr) -> bool {
+pub(super) fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }

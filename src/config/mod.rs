@@ -8,6 +8,7 @@ mod check;
 pub mod file;
 mod layers;
 mod redis;
+mod reveal;
 pub mod value;
 mod vault;
 
@@ -42,6 +43,8 @@ pub struct Settings {
     pub keys: keys::source::Settings,
     /// What keeps stored tokens; `None`: nothing does.
     pub vault: Option<crate::vault::store::open::Settings>,
+    /// Operators who may have tokens turned back outside of traffic; `None`: nobody may.
+    pub reveal: Option<crate::admin::desk::Settings>,
     /// The record.
     pub ledger: ledger::Settings,
     /// Folder of the policies.

@@ -10,6 +10,7 @@ use crate::vault::store::open::Kind;
 
 mod keys;
 mod redis;
+mod reveal;
 #[cfg(feature = "postgres")]
 mod vault;
 

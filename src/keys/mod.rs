@@ -338,6 +338,19 @@ impl KeyRing {
         self.0.source.list()
     }
 
+    /// That there is such a domain, and that it lives; makes nothing. Blocks.
+    ///
+    /// # Errors
+    /// [`Fault::Unknown`], [`Fault::Destroyed`], or the source cannot be read.
+    pub fn known(&self, id: &DomainId) -> Result<(), Error> {
+        let state = self.state(id)?;
+        if !state.living.is_empty() {
+            return Ok(());
+        }
+        let fault = if state.destroyed.is_some() { Fault::Destroyed } else { Fault::Unknown };
+        Err(fault(id.clone()).at(self.place()))
+    }
+
     /// What there is of every domain; makes nothing.
     ///
     /// # Errors

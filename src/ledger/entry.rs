@@ -107,6 +107,55 @@ pub struct Budget {
     pub refused: bool,
 }
 
+/// An operator has tokens turned back, outside of traffic.
+#[derive(Clone, Debug)]
+pub struct Reveal {
+    /// When.
+    pub time: Time,
+    /// `asked`, `approved` or `revealed`.
+    pub act: &'static str,
+    /// The request, where two operators are needed.
+    pub request: Option<String>,
+    /// Who asked.
+    pub operator: String,
+    /// Who approved.
+    pub approver: Option<String>,
+    /// Why.
+    pub reason: String,
+    /// Whose tokens.
+    pub partner: String,
+    /// Of which category.
+    pub category: String,
+    /// Of which shape, where that was said.
+    pub shape: Option<&'static str>,
+    /// SHA-256 of each token as it was given, hex. No value.
+    pub tokens: Vec<String>,
+}
+
+/// The `reveal` line.
+pub(super) fn reveal_line(out: &mut Vec<u8>, reveal: &Reveal) {
+    begin(out, "reveal");
+    time_member(out, reveal.time);
+    let members = [
+        ("act", Some(reveal.act)),
+        ("request", reveal.request.as_deref()),
+        ("operator", Some(&*reveal.operator)),
+        ("approver", reveal.approver.as_deref()),
+        ("reason", Some(&*reveal.reason)),
+        ("partner", Some(&*reveal.partner)),
+        ("category", Some(&*reveal.category)),
+        ("as", reveal.shape),
+    ];
+    for (name, text) in members {
+        let Some(text) = text else { continue };
+        let _ = write!(out, ",\"{name}\":");
+        string(out, text);
+    }
+    out.extend_from_slice(b",\"tokens\":[");
+    strings(out, reveal.tokens.iter().map(String::as_str));
+    out.extend_from_slice(b"]}\n");
+}
+
 /// The `budget` line.
 pub(super) fn budget_line(out: &mut Vec<u8>, budget: &Budget) {
     begin(out, "budget");
@@ -451,6 +500,22 @@ mod tests {
                 budget_line(out, &Budget { exchange, time, partner, route, direction, budget, count, limit, refused });
             },
             r#"{"v":1,"kind":"budget","exchange":"01M3250V3V0000000000000007","time":"2026-09-21T14:13:20.123Z","partner":"parcelo","route":"GET /v1/orders/{id}","direction":"inbound","budget":"tokens","used":80,"limit":100,"refused":false}"#,
+        );
+        let reveal = Reveal {
+            time: Time(0),
+            act: "revealed",
+            request: Some("R".into()),
+            operator: "anna".into(),
+            approver: Some("ben".into()),
+            reason: "case \"7\"".into(),
+            partner: "parcelo".into(),
+            category: "contact.email".into(),
+            shape: None,
+            tokens: vec!["ab".into(), "cd".into()],
+        };
+        check(
+            |out| reveal_line(out, &reveal),
+            r#"{"v":1,"kind":"reveal","time":"1970-01-01T00:00:00.000Z","act":"revealed","request":"R","operator":"anna","approver":"ben","reason":"case \u00227\u0022","partner":"parcelo","category":"contact.email","tokens":["ab","cd"]}"#,
         );
         check(
             |out| stop_line(out, Time(0), 2),

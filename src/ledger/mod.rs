@@ -173,6 +173,14 @@ impl Ledger {
         self.0.queue.note(|out| entry::foreign_line(out, &foreign));
     }
 
+    /// Appends a `reveal` entry; returns when it is durable.
+    ///
+    /// # Errors
+    /// It is not: then nothing may be told.
+    pub async fn reveal(&self, reveal: &entry::Reveal) -> Result<(), Error> {
+        self.0.queue.append(None, |out| entry::reveal_line(out, reveal)).await
+    }
+
     /// As [`Ledger::foreign`], a `budget` entry.
     pub fn budget(&self, budget: entry::Budget) {
         self.0.queue.note(|out| entry::budget_line(out, &budget));

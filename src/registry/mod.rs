@@ -119,6 +119,12 @@ impl Registry {
         self.current.load_full()
     }
 
+    /// What its policies are bound to.
+    #[must_use]
+    pub fn vault(&self) -> &Vault {
+        &self.vault
+    }
+
     /// Why the last reload was not taken; `None` while everything that was read is in force.
     #[must_use]
     pub fn fault(&self) -> Option<Arc<Error>> {

@@ -173,6 +173,17 @@ fn ending(labels: &RouteLabels, outcome: Outcome, code: &'static str) -> Exchang
     }
 }
 
+/// What operators have turned back outside of traffic.
+#[derive(Clone, Debug, Default)]
+pub struct RevealMetrics(pub(super) Family<ReloadLabels, Counter>);
+
+impl RevealMetrics {
+    /// An act: `asked`, `approved`, `revealed`, `denied` or `limited`.
+    pub fn count(&self, result: &'static str) {
+        self.0.get_or_create(&ReloadLabels { result }).inc();
+    }
+}
+
 /// One leg of a route.
 #[derive(Debug)]
 pub struct LegMetrics {

@@ -14,6 +14,7 @@ fn used() -> Metrics {
     route.finish(Outcome::Refused, Some(Refusal::ConcurrencyExceeded.code()), Duration::from_millis(1));
     route.foreign(None, 1);
     route.budget("tokens", false);
+    metrics.reveals().count("revealed");
     metrics.route(None, None, Direction::Inbound).finish(Outcome::Refused, Some("credential_missing"), Duration::ZERO);
     let email = RuleId::new("customer.email");
     let rules = [(email.clone(), "tokenize"), (RuleId::new("keep-2"), "keep")];

@@ -10,6 +10,7 @@ mod date;
 mod epochs;
 pub mod normalize;
 mod number;
+pub mod operator;
 pub mod seal;
 pub mod shaped;
 pub mod store;

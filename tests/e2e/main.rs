@@ -34,6 +34,7 @@ mod protocol;
 mod records;
 mod reload;
 mod requests;
+mod reveals;
 mod samples;
 mod stored;
 mod streams;

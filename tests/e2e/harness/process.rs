@@ -74,6 +74,11 @@ impl Process {
         ground.partner(id, plain, secure)
     }
 
+    /// Where the admin listener is.
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.plain_address()
+    }
+
     /// A page of the admin listener: status and text.
     pub async fn admin(&self, target: &str) -> (u16, String) {
         let reply = self.admin.get(target).await;
