@@ -16,6 +16,7 @@ pub mod check;
 pub mod demo;
 pub mod erase;
 pub mod explain;
+pub mod harden;
 pub mod init;
 pub mod keys;
 pub mod run;
@@ -104,6 +105,8 @@ impl SettingsArgs {
 /// `NO_COLOR` is honoured: a command may always write colours).
 #[must_use]
 pub fn main(args: impl Iterator<Item = OsString>) -> ExitCode {
+    // Before anything is read: a key that is read later is in no core dump.
+    harden::no_core();
     run(args, &mut anstream::stdout(), &mut anstream::stderr()).into()
 }
 

@@ -9,6 +9,7 @@ use crate::clock::Clock;
 use crate::config::Settings;
 use crate::telemetry;
 
+use super::harden::{self, Hardened};
 use super::{Exit, SettingsArgs};
 
 /// What the command line says.
@@ -25,6 +26,12 @@ pub fn run(args: Args, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
         Err(exit) => return exit,
     };
     telemetry::init(&settings.telemetry);
+    let Hardened { no_core, locked } = Hardened { no_core: harden::no_core(), locked: harden::lock_memory() };
+    if no_core {
+        tracing::info!(target: "tidegate", no_core, locked, "memory is closed to others");
+    } else {
+        tracing::warn!(target: "tidegate", no_core, locked, "the system does not close memory to others");
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -105,6 +105,32 @@ async fn a_term_signal_drains_the_program() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn memory_is_in_no_core_dump_and_locked_where_there_is_no_limit() {
+    let upstream = Upstream::json(SMALL_BODY).start().await;
+    let ground = Tidegate::with(Policy::of("parcelo", SMALL)).upstream("orders", &upstream).ground();
+    // A limit can be lowered by anybody, and taken away by few.
+    for (shell, limited) in [("ulimit -l 64;", true), ("ulimit -l unlimited 2>/dev/null;", false)] {
+        let process = Process::start_with(&ground, shell).await;
+        let read = |name: &str| std::fs::read_to_string(format!("/proc/{}/{name}", process.id())).unwrap();
+        let (limits, status) = (read("limits"), read("status"));
+        let row = |text: &str, name: &str| {
+            let line = text.lines().find(|line| line.starts_with(name)).unwrap_or_default().to_owned();
+            line[name.len()..].split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(row(&limits, "Max core file size")[..2], ["0", "0"]);
+        let told = |line: &str| {
+            process.log().lines().any(|text| text.contains("memory is closed to others") && text.contains(line))
+        };
+        assert!(told("\"no_core\":true"), "{}", process.log());
+        let unlimited = row(&limits, "Max locked memory")[0] == "unlimited";
+        assert!(!(limited && unlimited));
+        let locked = row(&status, "VmLck:")[0] != "0";
+        assert_eq!((locked, told(&format!("\"locked\":{unlimited}"))), (unlimited, true), "{status}");
+        assert_eq!(process.partner(&ground, "parcelo").get("/v1/small").await.status, 200);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_that_cannot_be_written_stops_all_sharing_until_it_can() {
     let upstream = Upstream::json(SMALL_BODY).start().await;
     let ground = Tidegate::with(Policy::of("parcelo", SMALL)).upstream("orders", &upstream).ground();

@@ -74,6 +74,11 @@ impl Process {
         ground.partner(id, plain, secure)
     }
 
+    /// Its number.
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Where the admin listener is.
     pub fn admin_address(&self) -> SocketAddr {
         self.admin.plain_address()
