@@ -216,6 +216,9 @@ async fn an_entry_of_the_older_form_is_read_and_given_a_key() {
         table("about").insert("form", "1").unwrap();
         table("about").remove("slots").unwrap();
     });
+    // With keys beside tables that know of none, it is another store's folder that is put together wrongly.
+    assert_eq!(house.trouble().await, KeysTrouble::Alone);
+    fs::remove_file(house.keys()).unwrap();
     let store = house.open().await;
     assert_eq!(store.find(&[old.token]).await.unwrap(), [Some(old.clone())]);
     put(&store, 2..4).await;

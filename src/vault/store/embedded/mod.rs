@@ -123,6 +123,11 @@ pub enum KeysTrouble {
         "it is older than the tables beside it, so that values would be lost that were stored since: put back its newest copy, or tables that are as old"
     )]
     Older,
+    /// There are no tables that it could belong to.
+    #[error(
+        "it has keys of a store whose tables are not here: put back the tables that stood beside it; or, to begin a new store, move it away"
+    )]
+    Alone,
     /// It does not begin as such a file does.
     #[error("it does not read: put back the newest copy of it, or run the program that made it")]
     Damaged,

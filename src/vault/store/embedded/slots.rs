@@ -125,10 +125,13 @@ impl Record {
 }
 
 impl Slots {
-    /// Makes the file anew, for tables that name no slot yet.
+    /// Makes the file, for tables that name no slot yet. One that has keys already belongs to tables that are not there: it stays.
     pub(super) fn make(path: &Path, record: &Record) -> Result<(), OpenError> {
         let failed = |source| OpenError::Folder { path: path.to_owned(), source };
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path).map_err(failed)?;
+        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(failed)?;
+        if file.metadata().map_err(failed)?.len() > position(0) {
+            return Err(OpenError::Keys { path: path.to_owned(), trouble: KeysTrouble::Alone });
+        }
         file.write_all_at(&record.head(), 0).and_then(|()| file.sync_all()).map_err(failed)?;
         let folder = path.parent().ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
@@ -163,7 +166,8 @@ impl Slots {
             _ if changes == record.changes || record.pending && changes + 1 == record.changes => Age::Fits,
             _ => return Err(trouble(KeysTrouble::Older)),
         };
-        let record = Record { changes: record.changes.max(changes), ..record };
+        // A change that was cut off is made once more under its own number, so that it may be cut off again.
+        let record = Record { changes, ..record };
         let taking =
             Taking { record, free: Vec::new(), more: false, untold: Vec::new(), block: Block::default(), ready: None };
         Ok((Self { file: Arc::new(file), taking: Mutex::new(taking), filler: None }, age))
@@ -307,4 +311,41 @@ fn position(slot: Slot) -> u64 {
 
 fn broken(error: io::Error) -> Trouble {
     fjall::Error::Io(error).into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn made(changes: u64) -> (tempfile::TempDir, std::path::PathBuf, Record) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("value-keys");
+        let record = Record { changes, ..Record::new().unwrap() };
+        Slots::make(&path, &record).unwrap();
+        (folder, path, record)
+    }
+
+    #[test]
+    fn a_change_may_be_cut_off_any_number_of_times() {
+        let (_folder, path, mut record) = made(4);
+        for _ in 0..3 {
+            let (slots, age) = Slots::open(&path, record).unwrap();
+            assert_eq!(age, Age::Fits);
+            // The tables are told, and that is all.
+            record = slots.record_of_change();
+            assert_eq!((record.changes, record.pending), (5, true));
+        }
+    }
+
+    #[test]
+    fn keys_without_their_tables_are_not_made_anew() {
+        let (_folder, path, record) = made(0);
+        Slots::make(&path, &record).unwrap();
+        let (mut slots, _) = Slots::open(&path, record).unwrap();
+        slots.begin().unwrap();
+        let key = slots.take().unwrap();
+        let refused = Slots::make(&path, &Record::new().unwrap()).unwrap_err();
+        assert!(matches!(refused, OpenError::Keys { trouble: KeysTrouble::Alone, .. }), "{refused}");
+        assert_eq!(slots.key(key.slot).unwrap().expose_secret(), key.key.expose_secret());
+    }
 }
