@@ -36,8 +36,7 @@ impl Document {
     pub(super) fn finish(&mut self, bench: &mut Bench<'_>, out: &mut Sink) -> Result<(), Refusal> {
         let finished = self.rewriter.finish(bench);
         self.settle(finished, bench, out)?;
-        bench.hand.document_ended();
-        Ok(())
+        bench.hand.document_ended(bench.leg)
     }
 
     /// Makes it ready for the next document. Counts go on.

@@ -104,8 +104,7 @@ impl Events {
             empty = empty && out.len() == start;
         }
         // Ids and comments belong to whom the data belongs to.
-        bench.hand.document_ended();
-        Ok(())
+        bench.hand.document_ended(bench.leg)
     }
 
     /// Whether the event's name is one that passes. Of several the last one counts.

@@ -178,15 +178,23 @@ impl Hand {
     }
 
     /// The document is whole: what it asked belongs to its subject, and so does what stands beside it and is looked at before the
-    /// next one begins.
-    pub(super) fn document_ended(&mut self) {
-        let Some(later) = &mut self.later else { return };
-        if let Some(subject) = &later.subject {
-            for ask in later.asks.iter_mut().skip(later.ended) {
-                ask.belongs_to(subject);
+    /// next one begins. One that stores something and names nobody is refused where the leg has a `subject`: nobody would find
+    /// what it stored when the person is to be forgotten.
+    pub(super) fn document_ended(&mut self, leg: &BoundLeg) -> Result<(), Refusal> {
+        let Some(later) = &mut self.later else { return Ok(()) };
+        let mut asks = later.asks.iter_mut().skip(later.ended);
+        match (&later.subject, leg.subject.map(Asker::Rule)) {
+            (Some(subject), _) => asks.for_each(|ask| ask.belongs_to(subject)),
+            (None, Some(rule)) if asks.any(|ask| ask.stores()) => {
+                let rule = leg.rule_id(rule).cloned();
+                return Err(
+                    rule.map_or(Refusal::VaultUnavailable, |rule| Refusal::RuleUnmatched { leg: leg.side, rule })
+                );
             }
+            (None, _) => {}
         }
         later.ended = later.asks.len();
+        Ok(())
     }
 
     /// The next document begins.

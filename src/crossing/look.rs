@@ -68,6 +68,14 @@ impl Question {
         }
     }
 
+    /// Whether a value may be kept for it.
+    pub(super) fn stores(&self) -> bool {
+        match self {
+            Self::Ask(ask) => matches!(ask, Ask::Issue(_)),
+            Self::Look(look) => matches!(look.who, Who::Issuer(..)),
+        }
+    }
+
     /// Says whose the value is.
     pub(super) fn belongs_to(&mut self, subject: &str) {
         match self {

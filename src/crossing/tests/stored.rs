@@ -12,6 +12,7 @@ use crate::vault::store::{Answer, Entry, Forget, Forgotten, StoreError, TokenId,
 use crate::vault::stored::ask::Stored;
 
 mod failing;
+mod persons;
 #[cfg(feature = "postgres")]
 mod postgres;
 
@@ -477,62 +478,6 @@ fn what_the_store_gives_counts_against_the_growth_of_a_document() {
         let (out, done) = taken(&limited(73).legs[1], format!("{{}}\n{}", line.repeat(3)).as_bytes(), step);
         assert_eq!(done.unwrap_err().code(), "json_growth");
         assert!(out.is_empty() || out == b"{}\n");
-    }
-}
-
-#[test]
-fn tokens_belong_to_the_person_whose_document_it_is() {
-    let fields = "{ path = \"$.id\", is = \"c.id\", do = \"tokenize\", store = \"vault\" }, { path = \"$.a\", is = \"c.a\", do = \"tokenize\", store = \"vault\" }";
-    for (kind, unit) in [("ndjson", "\n"), ("json", "")] {
-        let routes = both(kind, fields, REVEAL, "vault")
-            .replace("default = \"keep\"\n", "default = \"keep\"\nsubject = \"$.id\"\n");
-        let house = house(&routes, Watched::default());
-        // The subject comes last, and a value is two persons'.
-        let anna = format!("{{\"a\":\"both\",\"x\":1,\"id\":\"anna\"}}{unit}");
-        let ben = format!("{{\"a\":\"both\",\"id\":\"ben\"}}{unit}");
-        for step in [3, 999] {
-            match kind {
-                "json" => {
-                    drop((passed(&house.legs[1], anna.as_bytes(), step), passed(&house.legs[1], ben.as_bytes(), step)))
-                }
-                _ => drop(passed(&house.legs[1], format!("{anna}{ben}").as_bytes(), step)),
-            }
-        }
-        let mut subjects: Vec<_> = all(&house).into_iter().map(|entry| entry.subjects).collect();
-        subjects.sort_by_key(Vec::len);
-        assert_eq!(subjects.iter().map(Vec::len).collect::<Vec<_>>(), [1, 1, 2], "{kind}");
-        assert!(subjects[2].contains(&subjects[0][0]) && subjects[2].contains(&subjects[1][0]));
-        assert!(house.legs[1].is_whole());
-    }
-}
-
-#[test]
-fn ids_and_comments_of_an_event_belong_to_the_person_of_its_data() {
-    let fields = "{ path = \"$.id\", is = \"c.id\", do = \"tokenize\", store = \"vault\" }, { event = \"id\", is = \"c.event\", do = \"tokenize\", store = \"vault\" }";
-    let routes = both("sse", fields, REVEAL, "vault")
-        .replace("default = \"keep\"\n", "default = \"keep\"\nsubject = \"$.id\"\n");
-    let event = |name: &str, first: bool| {
-        let (id, data) = (format!("id: number of {name}\n"), format!("data: {{\"id\":\"{name}\"}}\n"));
-        if first { format!("{id}{data}\n") } else { format!("{data}{id}\n") }
-    };
-    for first in [true, false] {
-        let body = event("anna", first) + &event("ben", first);
-        for step in [1, 3, 999] {
-            let house = house(&routes, Watched::default());
-            let out = passed(&house.legs[1], body.as_bytes(), step);
-            let text = String::from_utf8(out).unwrap();
-            let tokens: Vec<_> = text.split(['"', ' ', '\n']).filter(|word| word.starts_with("tk1_")).collect();
-            assert_eq!(tokens.len(), 4, "{text}");
-            assert_eq!(text.lines().count(), body.lines().count(), "{text}");
-            // Two of each person.
-            let mut subjects: Vec<_> = all(&house).into_iter().map(|entry| entry.subjects).collect();
-            subjects.sort();
-            assert!(subjects.iter().all(|of| of.len() == 1), "{first} {step}");
-            assert!(
-                subjects[0] == subjects[1] && subjects[1] != subjects[2] && subjects[2] == subjects[3],
-                "{first} {step}"
-            );
-        }
     }
 }
 

@@ -94,6 +94,11 @@ impl<'t> Batch<'t> {
         }
     }
 
+    /// A row that does not read: what leads to it is not known.
+    pub(super) fn remove_damaged(&mut self, token: &TokenId) {
+        self.batch.remove(&self.tables.tokens, *token);
+    }
+
     /// Something that has to be written, so that it is seen that it can be.
     pub(super) fn prove(&mut self) {
         self.batch.insert(&self.tables.about, "proof", []);
@@ -126,6 +131,8 @@ impl<'t> Batch<'t> {
         for slot in &self.again {
             self.batch.remove(&self.tables.free, mark(FREE, *slot));
         }
+        #[cfg(test)]
+        self.tables.fail_if_told()?;
         self.batch.commit()?;
         Ok(self.left)
     }

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 use super::{Answer, Entry, Forget, Forgotten, StoreError, TokenId, TokenStore, check_sizes};
 use seek::Sweep;
@@ -45,7 +45,15 @@ pub struct Settings {
 pub struct Embedded {
     shared: Arc<Shared>,
     asks: mpsc::Sender<Ask>,
+    /// Threads that may read at once: a disk that hangs must not take all that the program has for such work.
+    readers: Arc<Semaphore>,
+    /// Of these, those that may walk through everything.
+    walkers: Arc<Semaphore>,
 }
+
+/// See [`Embedded`].
+const READERS: usize = 16;
+const WALKERS: usize = 2;
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -170,7 +178,8 @@ impl Embedded {
             let path = settings.folder.clone();
             OpenError::Folder { path, source }
         })?;
-        Ok(Self { shared, asks })
+        let (readers, walkers) = (Arc::new(Semaphore::new(READERS)), Arc::new(Semaphore::new(WALKERS)));
+        Ok(Self { shared, asks, readers, walkers })
     }
 
     /// Asks the store's thread, and waits for its answer.
@@ -180,13 +189,19 @@ impl Embedded {
         answer.await.unwrap_or(Err(Failure::Ended))
     }
 
-    /// Reads beside the store's thread.
+    /// Reads beside the store's thread, when it is its turn. Whoever waits for that and goes away takes no thread.
     async fn read<T: Send + 'static>(
         &self,
+        places: &Arc<Semaphore>,
         read: impl FnOnce(&Shared, &Tables) -> Result<T, Failure> + Send + 'static,
     ) -> Result<T, Failure> {
+        let place = Arc::clone(places).acquire_owned().await.map_err(|_| Failure::Ended)?;
         let shared = Arc::clone(&self.shared);
-        let read = tokio::task::spawn_blocking(move || shared.with_tables(|tables| read(&shared, tables)));
+        let read = tokio::task::spawn_blocking(move || {
+            // Given back when it has read, not when nobody waits for it any more.
+            let _place = place;
+            shared.with_tables(|tables| read(&shared, tables))
+        });
         read.await.unwrap_or(Err(Failure::Ended))
     }
 
@@ -204,7 +219,7 @@ impl Embedded {
         let missing: Vec<TokenId> = asked.filter(|(_, found)| found.is_none()).map(|(token, _)| *token).collect();
         if !missing.is_empty() {
             let mark = self.shared.cache.mark();
-            let read = self.read(move |shared, tables| {
+            let read = self.read(&self.readers, move |shared, tables| {
                 let read = missing.iter().map(|token| Ok(tables.entry(token)?.map(Arc::new)));
                 let read = read.collect::<Result<Vec<_>, Failure>>()?;
                 for entry in read.iter().flatten() {
@@ -225,7 +240,8 @@ impl Embedded {
         let mut gone = Vec::new();
         loop {
             let (what, wanted) = (what.clone(), most - gone.len());
-            let sought = self.read(move |shared, tables| Sweep::seek(&shared.sweep, tables, &what, wanted)).await?;
+            let seek = move |shared: &Shared, tables: &Tables| Sweep::seek(&shared.sweep, tables, &what, wanted);
+            let sought = self.read(&self.walkers, seek).await?;
             let last = sought.len() < wanted;
             if !sought.is_empty() {
                 gone.extend(self.ask(|told| Ask::Forget(sought, told)).await?);
@@ -254,7 +270,7 @@ impl TokenStore for Embedded {
     }
 
     fn visit(&self, after: Option<TokenId>, count: usize) -> Answer<'_, Vec<Entry>> {
-        let page = self.read(move |_, tables| tables.page(after, count));
+        let page = self.read(&self.walkers, move |_, tables| tables.page(after, count));
         Box::pin(async { page.await.map_err(|failure| failed("visit", failure)) })
     }
 

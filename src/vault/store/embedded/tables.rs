@@ -45,6 +45,8 @@ const PAGE: usize = 4096;
 const MEMTABLE_BYTES: u64 = 16 << 20;
 /// The journal, before the tables that hold it up are written to files.
 const JOURNAL_BYTES: u64 = 128 << 20;
+/// Files of a table that are not merged yet; with a few more the engine holds up whoever writes.
+const RUNS_MAX: usize = 20;
 /// Blocks of files, besides the cache of entries.
 const BLOCK_CACHE_BYTES: u64 = 64 << 20;
 
@@ -61,6 +63,9 @@ pub(super) struct Tables {
     pub(super) slots: Slots,
     /// Walks end: the tables are about to be closed.
     broken_off: AtomicBool,
+    /// For tests: the next commit fails.
+    #[cfg(test)]
+    pub(super) fail_next: AtomicBool,
 }
 
 /// A row as it is kept.
@@ -93,8 +98,20 @@ impl Tables {
             return Err(OpenError::Newer { folder: folder.to_owned() });
         }
         let (slots, age) = open_slots(folder, &database, &about)?;
-        let broken_off = AtomicBool::new(false);
-        let mut tables = Self { database, tokens, values, subjects, members, ends, free, about, slots, broken_off };
+        let mut tables = Self {
+            database,
+            tokens,
+            values,
+            subjects,
+            members,
+            ends,
+            free,
+            about,
+            slots,
+            broken_off: AtomicBool::new(false),
+            #[cfg(test)]
+            fail_next: AtomicBool::new(false),
+        };
         let failed = |source| OpenError::Tables { folder: folder.to_owned(), source };
         tables.finish(age, is_old).map_err(|failure| match failure {
             Failure::Files(trouble) => failed(trouble),
@@ -240,18 +257,32 @@ impl Tables {
         after: Option<TokenId>,
         mut wanted: impl FnMut(Kept) -> Result<bool, Failure>,
     ) -> Result<(), Failure> {
-        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let (from, mut damaged) = (after.map_or(Bound::Unbounded, Bound::Excluded), 0_u64);
         for kept in self.tokens.range::<TokenId, _>((from, Bound::Unbounded)) {
             if self.is_broken_off() {
                 return Err(Failure::BrokenOff);
             }
             let (token, row) = kept.into_inner()?;
             let token = TokenId::try_from(&*token).map_err(|_| Failure::Damaged)?;
-            if !wanted(Kept::decode(token, &row).ok_or(Failure::Damaged)?)? {
-                break;
+            // One that does not read must not keep all others from being seen.
+            match Kept::decode(token, &row).map(&mut wanted) {
+                Some(Ok(true)) => {}
+                Some(Ok(false)) => break,
+                Some(Err(Failure::Damaged)) | None => damaged += 1,
+                Some(Err(failure)) => return Err(failure),
             }
         }
+        if damaged > 0 {
+            tracing::error!(target: "tidegate", damaged, "entries of the vault's store do not read: they were passed over");
+        }
         Ok(())
+    }
+
+    /// A commit that fails as one does whose sync fails: in the middle of it.
+    #[cfg(test)]
+    pub(super) fn fail_if_told(&self) -> Result<(), Failure> {
+        let told = self.fail_next.swap(false, Ordering::Relaxed);
+        if told { Err(Trouble::from(fjall::Error::Io(std::io::ErrorKind::Other.into())).into()) } else { Ok(()) }
     }
 
     /// Ends the walks that are under way, with an error.
@@ -278,14 +309,26 @@ impl Tables {
 
     /// Up to `most` tokens of a subject.
     pub(super) fn of_subject(&self, subject: &SubjectDigest, most: usize) -> Result<Vec<TokenId>, Failure> {
-        self.subjects.prefix(subject).take(most).map(|pair| second(&pair.key()?)).collect()
+        self.existing(self.subjects.prefix(subject).map(|pair| second(&pair.key()?)), most)
     }
 
     /// Up to `most` tokens that ended before a time.
     pub(super) fn ended(&self, before_ms: u64, most: usize) -> Result<Vec<TokenId>, Failure> {
         let until = pair(&[0; 8], &before_ms.to_be_bytes());
-        let ended = self.ends.range(..until).take(most);
-        ended.map(|pair| second(&pair.key()?)).collect()
+        self.existing(self.ends.range(..until).map(|pair| second(&pair.key()?)), most)
+    }
+
+    /// The first of these that have a row. Of one that was damaged, what led to it may be left.
+    fn existing(
+        &self,
+        tokens: impl Iterator<Item = Result<TokenId, Failure>>,
+        most: usize,
+    ) -> Result<Vec<TokenId>, Failure> {
+        let kept = tokens.filter_map(|token| match token.and_then(|token| Ok((token, self.has(&token)?))) {
+            Ok((token, has)) => has.then_some(Ok(token)),
+            Err(failure) => Some(Err(failure)),
+        });
+        kept.take(most).collect()
     }
 
     /// Fetches slots to use again, if those in memory are used up. Not while a batch has taken some that are not committed.
@@ -303,7 +346,13 @@ impl Tables {
 
     /// Whether sorting into files has fallen so far behind that a batch would be held up.
     pub(super) fn is_behind(&self) -> bool {
-        [&self.tokens, &self.values, &self.subjects].iter().any(|table| table.sealed_memtable_count() >= 3)
+        let all = [&self.tokens, &self.values, &self.subjects, &self.members, &self.ends, &self.free, &self.about];
+        all.iter().any(|table| table.sealed_memtable_count() >= 3 || table.l0_table_count() >= RUNS_MAX)
+    }
+
+    /// Whether they can be written as far as is known: what sorts them works beside, and fails beside.
+    pub(super) fn check(&self) -> Result<(), Failure> {
+        Ok(self.database.persist(PersistMode::Buffer)?)
     }
 }
 

@@ -19,8 +19,9 @@ use super::{Failure, OpenError};
 
 /// Calls that may wait for the thread; the next ones wait for a place.
 const QUEUE: usize = 1024;
-/// Values in one group, so that its time is bounded.
+/// Values in one group, and bytes of them, so that its time and memory are bounded.
 const GROUP_VALUES: usize = 8192;
+const GROUP_BYTES: usize = 16 << 20;
 /// Between two attempts to open the tables again.
 const REOPEN: Duration = Duration::from_secs(1);
 /// Longest wait for files to be sorted, before a group is refused.
@@ -95,12 +96,13 @@ impl Shared {
 
     /// Takes in what waits, up to something else than a put, which it gives back; writes it, and answers.
     fn serve_group(&self, first: Ask, waiting: &mut mpsc::Receiver<Ask>) -> Option<Ask> {
-        let (mut puts, mut proofs, mut values, mut next) = (Vec::new(), Vec::new(), 0, Some(first));
-        let mut other = None;
+        let (mut puts, mut proofs, mut next, mut other) = (Vec::new(), Vec::new(), Some(first), None);
+        let (mut values, mut bytes) = (0, 0);
         while let Some(ask) = next {
             match ask {
                 Ask::Put(entries, told) => {
                     values += entries.len();
+                    bytes += entries.iter().map(|entry| entry.sealed.len()).sum::<usize>();
                     puts.push((entries, told));
                 }
                 Ask::Prove(told) => proofs.push(told),
@@ -109,7 +111,7 @@ impl Shared {
                     break;
                 }
             }
-            next = if values < GROUP_VALUES { waiting.try_recv().ok() } else { None };
+            next = if values < GROUP_VALUES && bytes < GROUP_BYTES { waiting.try_recv().ok() } else { None };
         }
         self.write(puts, proofs);
         other
@@ -154,10 +156,18 @@ impl Shared {
         let mut entries = Vec::with_capacity(tokens.len());
         let mut batch = tables.batch();
         for token in &tokens {
-            if let Some(kept) = tables.row(token)? {
-                let kept = tables.whole(kept)?;
-                batch.remove(&kept);
-                entries.push(kept.row.entry);
+            match tables.row(token) {
+                Ok(Some(kept)) => {
+                    let kept = tables.whole(kept)?;
+                    batch.remove(&kept);
+                    entries.push(kept.row.entry);
+                }
+                Ok(None) => {}
+                Err(Failure::Damaged) => {
+                    tracing::error!(target: "tidegate", "an entry that is to be forgotten does not read: its row is removed, and told to nobody");
+                    batch.remove_damaged(token);
+                }
+                Err(failure) => return Err(failure),
             }
         }
         let committed = batch.commit();
@@ -230,6 +240,8 @@ fn cause(error: &OpenError) -> String {
 fn keep_up(tables: &Tables) -> Result<(), Failure> {
     let began = Instant::now();
     while tables.is_behind() {
+        // Fails where the thread that sorts has failed: nothing would end the wait, nor be told.
+        tables.check()?;
         if began.elapsed() > HELD_UP {
             return Err(Failure::HeldUp);
         }

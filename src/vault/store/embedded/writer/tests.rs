@@ -114,3 +114,72 @@ fn a_key_whose_bytes_are_damaged_fails_its_entry_alone() {
     });
     assert!(checked.unwrap());
 }
+
+fn fail_next(shared: &Shared) {
+    let told = shared.with_tables(|tables| {
+        tables.fail_next.store(true, std::sync::atomic::Ordering::Relaxed);
+        Ok(())
+    });
+    told.unwrap();
+}
+
+#[test]
+fn what_a_failed_forget_was_about_is_not_answered_from_memory() {
+    let (_folder, shared) = opened();
+    fail_next(&shared);
+    let failed = shared.with_tables(|tables| shared.forget(tables, &[[1; 16]]));
+    assert!(failed.is_err());
+    // It may be forgotten when the files are read again: a token that is dead then must not be given out.
+    assert!(shared.cache.look_up(&entry(1)).is_none() && shared.cache.find(&[1; 16]).is_none());
+    assert_eq!(shared.cache.look_up(&entry(2)), Some([2; 16]));
+}
+
+#[test]
+fn what_a_failed_put_was_about_is_not_answered_from_memory() {
+    let (_folder, shared) = opened();
+    let more = Entry { subjects: vec![[7; 16]], ..entry(1) };
+    fail_next(&shared);
+    let failed = shared.with_tables(|tables| {
+        let mut group = Group::new(tables, &shared.cache);
+        group.put_all(vec![more.clone(), entry(3)])?;
+        group.commit()
+    });
+    assert!(failed.is_err());
+    for uncertain in [more, entry(1), entry(3)] {
+        assert!(shared.cache.look_up(&uncertain).is_none() && shared.cache.find(&uncertain.token).is_none());
+    }
+    assert_eq!(shared.cache.look_up(&entry(2)), Some([2; 16]));
+}
+
+#[test]
+fn a_row_that_does_not_read_keeps_no_other_from_being_forgotten() {
+    let (_folder, shared) = opened();
+    let person = Entry { subjects: vec![[7; 16]], ..entry(4) };
+    let (told, _answer) = oneshot::channel();
+    shared.write(vec![(vec![person, Entry { subjects: vec![[7; 16]], ..entry(5) }], told)], vec![]);
+    let gone = shared.with_tables(|tables| {
+        tables.tokens.insert([4; 16], "no row").map_err(Failure::from)?;
+        assert_eq!(tables.page(None, 9)?.iter().map(|entry| entry.token[0]).collect::<Vec<_>>(), [1, 2, 5]);
+        let sought = tables.of_subject(&[7; 16], 9)?;
+        assert_eq!(sought, [[4; 16], [5; 16]]);
+        let gone = shared.forget(tables, &sought)?;
+        assert!(tables.of_subject(&[7; 16], 9)?.is_empty(), "nothing is sought again and again");
+        Ok(gone)
+    });
+    assert_eq!(gone.unwrap(), [entry(5).forgotten()]);
+}
+
+#[test]
+fn a_group_ends_when_it_has_many_bytes() {
+    let (_folder, shared) = opened();
+    let (asks, mut waiting) = mpsc::channel(9);
+    let put = |number| {
+        let (told, answer) = oneshot::channel();
+        (Ask::Put(vec![Entry { sealed: vec![0; GROUP_BYTES], ..entry(number) }], told), answer)
+    };
+    let ((first, one), (second, mut other)) = (put(6), put(7));
+    asks.try_send(second).unwrap_or_else(|_| panic!("there is room"));
+    assert!(shared.serve_group(first, &mut waiting).is_none());
+    assert!(one.blocking_recv().unwrap().is_ok());
+    assert!(other.try_recv().is_err() && waiting.try_recv().is_ok(), "the second waits for the next group");
+}
