@@ -94,9 +94,17 @@ impl<'t> Batch<'t> {
         }
     }
 
-    /// A row that does not read: what leads to it is not known.
-    pub(super) fn remove_damaged(&mut self, token: &TokenId) {
+    /// A row that does not read. It does not say whose digest leads to it, so all are looked at: one that stayed would go on to give
+    /// its value a token that nothing keeps.
+    pub(super) fn remove_damaged(&mut self, token: &TokenId) -> Result<(), Failure> {
+        for pair in self.tables.values.iter() {
+            let (digest, known) = pair.into_inner()?;
+            if *known == token[..] {
+                self.batch.remove(&self.tables.values, digest);
+            }
+        }
         self.batch.remove(&self.tables.tokens, *token);
+        Ok(())
     }
 
     /// Something that has to be written, so that it is seen that it can be.

@@ -128,7 +128,8 @@ impl Slots {
     /// Makes the file, for tables that name no slot yet. One that has keys already belongs to tables that are not there: it stays.
     pub(super) fn make(path: &Path, record: &Record) -> Result<(), OpenError> {
         let failed = |source| OpenError::Folder { path: path.to_owned(), source };
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(failed)?;
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map_err(failed)?;
         if file.metadata().map_err(failed)?.len() > position(0) {
             return Err(OpenError::Keys { path: path.to_owned(), trouble: KeysTrouble::Alone });
         }

@@ -222,7 +222,21 @@ impl Tables {
 
     /// The entry of a token, with all subjects.
     pub(super) fn entry(&self, token: &TokenId) -> Result<Option<Entry>, Failure> {
-        self.row(token)?.map(|kept| self.plain(&self.whole(kept)?)).transpose()
+        self.row(token)?.map_or(Ok(None), |kept| self.read(kept))
+    }
+
+    /// The entry of a row. `None`: it was forgotten since the row was read, and its key with it.
+    pub(super) fn read(&self, kept: Kept) -> Result<Option<Entry>, Failure> {
+        let (token, slot) = (kept.row.entry.token, kept.slot);
+        match self.plain(&self.whole(kept)?) {
+            // A key is overwritten when its row is gone, never before.
+            Err(Failure::Damaged) => match self.row(&token)? {
+                None => Ok(None),
+                Some(now) if now.slot != slot => self.plain(&self.whole(now)?).map(Some),
+                Some(_) => Err(Failure::Damaged),
+            },
+            other => other.map(Some),
+        }
     }
 
     /// With all subjects.
@@ -300,7 +314,7 @@ impl Tables {
         let mut page = Vec::new();
         if count > 0 {
             self.walk(after, |kept| {
-                page.push(self.plain(&self.whole(kept)?)?);
+                page.extend(self.read(kept)?);
                 Ok(page.len() < count)
             })?;
         }

@@ -154,7 +154,7 @@ impl Shared {
         tokens.sort_unstable();
         tokens.dedup();
         let mut entries = Vec::with_capacity(tokens.len());
-        let mut batch = tables.batch();
+        let (mut batch, mut damaged) = (tables.batch(), false);
         for token in &tokens {
             match tables.row(token) {
                 Ok(Some(kept)) => {
@@ -165,7 +165,8 @@ impl Shared {
                 Ok(None) => {}
                 Err(Failure::Damaged) => {
                     tracing::error!(target: "tidegate", "an entry that is to be forgotten does not read: its row is removed, and told to nobody");
-                    batch.remove_damaged(token);
+                    batch.remove_damaged(token)?;
+                    damaged = true;
                 }
                 Err(failure) => return Err(failure),
             }
@@ -173,6 +174,9 @@ impl Shared {
         let committed = batch.commit();
         // Whatever came of it: what failed may be in the journal all the same, and be true after the next start.
         self.cache.drop_changed(entries.iter());
+        if damaged {
+            self.cache.clear();
+        }
         let left = committed?;
         if !left.is_empty() {
             tables.overwrite(&left)?;

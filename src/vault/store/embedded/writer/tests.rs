@@ -170,6 +170,32 @@ fn a_row_that_does_not_read_keeps_no_other_from_being_forgotten() {
 }
 
 #[test]
+fn a_value_whose_row_was_damaged_and_forgotten_gets_a_token_that_is_kept() {
+    let (_folder, shared) = opened();
+    let token = shared.with_tables(|tables| {
+        tables.tokens.insert([1; 16], "no row").map_err(Failure::from)?;
+        shared.forget(tables, &[[1; 16]])?;
+        let mut group = Group::new(tables, &shared.cache);
+        let (tokens, _) = group.put_all(vec![Entry { token: [9; 16], ..entry(1) }])?;
+        group.commit()?;
+        assert!(tables.entry(&tokens[0])?.is_some());
+        Ok(tokens[0])
+    });
+    assert_eq!(token.unwrap(), [9; 16]);
+}
+
+#[test]
+fn who_reads_a_row_that_is_forgotten_meanwhile_finds_nothing_and_no_damage() {
+    let (_folder, shared) = opened();
+    let read = shared.with_tables(|tables| {
+        let row = tables.row(&[1; 16])?.unwrap();
+        shared.forget(tables, &[[1; 16]])?;
+        tables.read(row)
+    });
+    assert!(matches!(read, Ok(None)));
+}
+
+#[test]
 fn a_group_ends_when_it_has_many_bytes() {
     let (_folder, shared) = opened();
     let (asks, mut waiting) = mpsc::channel(9);
