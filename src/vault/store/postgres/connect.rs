@@ -80,7 +80,10 @@ impl Papers {
     }
 }
 
-/// Connects to one, within the time for it, and looks at it.
+/// For bringing the tables to the newest form, or waiting for another process that does; it comes once a version.
+const MIGRATION: Duration = Duration::from_secs(60);
+
+/// Connects to one, looks at it and gets it ready, each within the time for it.
 async fn to_host(
     host: &One,
     papers: &Papers,
@@ -102,10 +105,16 @@ async fn to_host(
     };
     let connected = tokio::time::timeout(settings.connect, connecting).await;
     let (client, fit) = connected.unwrap_or(Err(Failure::Slow(settings.connect)))?;
-    fit::migrate(&client, fit.has_tables).await?;
-    client.batch_execute(&sql::session(&fit.synchronous_commit, time.as_millis().max(1))).await?;
-    let put = client.prepare(sql::PUT).await?;
-    let find = client.prepare(&format!("{}WHERE token = ANY($1)", sql::ENTRIES)).await?;
+    let migrating = tokio::time::timeout(settings.connect.max(MIGRATION), fit::migrate(&client, fit.has_tables));
+    migrating.await.unwrap_or(Err(Failure::Slow(settings.connect.max(MIGRATION))))?;
+    let preparing = async {
+        client.batch_execute(&sql::session(&fit.synchronous_commit, time.as_millis().max(1))).await?;
+        let put = client.prepare(sql::PUT).await?;
+        let find = client.prepare(&format!("{}WHERE token = ANY($1)", sql::ENTRIES)).await?;
+        Ok((put, find))
+    };
+    let prepared = tokio::time::timeout(settings.connect, preparing).await;
+    let (put, find) = prepared.unwrap_or(Err(Failure::Slow(settings.connect)))?;
     for warning in fit.warnings {
         tracing::warn!(target: "tidegate", host = host.shown, "the vault's PostgreSQL: {warning}");
     }

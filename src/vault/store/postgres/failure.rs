@@ -123,7 +123,8 @@ impl Failure {
     /// Whether the connection is of no use any more, though it may still be open.
     pub(super) fn ends_connection(&self) -> bool {
         match self {
-            Self::Slow(_) | Self::Lost | Self::Doubtful(_) | Self::Ended => true,
+            // What is not as it has to be is looked at anew with the next connection.
+            Self::Slow(_) | Self::Lost | Self::Doubtful(_) | Self::Ended | Self::Unfit { .. } => true,
             Self::Server(server) => match &server.code {
                 None => true,
                 // It was a primary, and is none: another host may be.
