@@ -94,6 +94,7 @@ fn ask(ring: &Arc<Ring>) -> u64 {
 
 /// Reads as long as somebody asks for it.
 fn run(ring: &Ring) {
+    let _idle = Idle(ring);
     loop {
         std::thread::sleep(ring.looks.until_next_beat());
         let number = {
@@ -109,6 +110,17 @@ fn run(ring: &Ring) {
         if asked.wanted <= asked.begun {
             asked.running = false;
             return;
+        }
+    }
+}
+
+/// Lets another thread read when this one has ended, in whatever way.
+struct Idle<'a>(&'a Ring);
+
+impl Drop for Idle<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.looks.asked().running = false;
         }
     }
 }
