@@ -35,6 +35,10 @@ impl Reader<'_> {
             let text = self.text(&operator, "sha256").unwrap_or_default();
             let digest = HEXLOWER_PERMISSIVE.decode(text.as_bytes()).ok();
             match digest.and_then(|bytes| <[u8; 32]>::try_from(bytes).ok()) {
+                Some(digest) if operators.values().any(|known| *known == digest) => {
+                    let help = "give each operator a credential of their own: `tidegate token credential` makes one";
+                    self.complain_with(&operator, "sha256", "is another operator's, too", help);
+                }
                 Some(digest) => drop(operators.insert(name.to_owned(), digest)),
                 None if text.is_empty() => {}
                 None => {
