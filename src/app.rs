@@ -28,6 +28,7 @@ use crate::vault::Vault;
 use crate::vault::store::guard::Guard;
 use crate::vault::store::open;
 use crate::vault::stored::ask::Stored;
+use crate::vault::stored::ends;
 
 /// A running proxy. Dropped without [`App::stop`] it cuts its connections and leaves the record without the mark of an
 /// orderly stop.
@@ -94,6 +95,9 @@ impl App {
             Some(vault) => Some(Arc::new(open::open(vault, metrics.store()).await?)),
             None => None,
         };
+        if let Some(store) = &store {
+            tokio::spawn(ends::forget_ended(Arc::downgrade(store), clock.clone()));
+        }
         let (registry, tagger) = {
             let (settings, store, clock) = (settings.clone(), store.clone(), clock.clone());
             // Reads and, for domains that are new, writes files.

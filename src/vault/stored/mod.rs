@@ -13,6 +13,7 @@
 //! never was. It keeps no secret and guards none: what is revealed is what is found and was sealed for this token.
 
 pub mod ask;
+pub mod ends;
 pub mod erase;
 pub mod spelling;
 
