@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal};
 use tempfile::TempDir;
 
 /// Starts the server, says its number, and ends it when nobody holds our end of the pipe any more.
@@ -124,10 +125,10 @@ impl Server {
         self.revive();
     }
 
-    /// Stops or continues it, as `kill` has it.
-    pub(crate) fn signal(&self, signal: &str) {
-        let number = &self.running.as_ref().unwrap().2;
-        assert!(Command::new("kill").args([signal, number]).status().unwrap().success());
+    /// Stops or continues it.
+    pub(crate) fn signal(&self, signal: Signal) {
+        let number = self.running.as_ref().unwrap().2.parse().unwrap();
+        rustix::process::kill_process(Pid::from_raw(number).unwrap(), signal).unwrap();
     }
 
     /// All that it has on its disk.

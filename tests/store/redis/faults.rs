@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
 use tidegate::vault::store::TokenStore;
 use tidegate::vault::store::guard::Guard;
 use tidegate::vault::store::redis::Redis;
@@ -75,7 +76,7 @@ async fn a_server_that_hangs_is_given_up_in_time_and_found_again() {
     let store = open(Settings { time, ..settings(&[server.port], "tidegate") }).await;
     let guard = Guard::new(Arc::clone(&store), time, Default::default());
     guard.put_if_absent(&[entry(1)]).await.unwrap();
-    server.signal("-STOP");
+    server.signal(Signal::STOP);
     let began = Instant::now();
     for _ in 0..5 {
         let error = guard.put_if_absent(&[entry(2)]).await.unwrap_err();
@@ -83,7 +84,7 @@ async fn a_server_that_hangs_is_given_up_in_time_and_found_again() {
     }
     assert!(guard.find(&[token(1, 0)]).await.unwrap_err().to_string().contains("not asked"));
     assert!(began.elapsed() < 10 * time, "{:?}", began.elapsed());
-    server.signal("-CONT");
+    server.signal(Signal::CONT);
     while guard.health().await.is_err() {
         assert!(began.elapsed() < Duration::from_secs(20));
     }

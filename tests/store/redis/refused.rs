@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
 use tempfile::TempDir;
 use tidegate::secret::Secret;
 use tidegate::vault::store::redis::Redis;
@@ -70,12 +71,12 @@ async fn a_replica_that_must_have_a_token_and_has_not_is_a_refusal() {
     let store = Redis::open(settings).await.unwrap();
     store.put_if_absent(&[entry(1)]).await.unwrap();
     assert_eq!(replica.say(&["DBSIZE"]), primary.say(&["DBSIZE"]), "it has it when the token is given");
-    replica.signal("-STOP");
+    replica.signal(Signal::STOP);
     let error = store.put_if_absent(&[entry(2)]).await.unwrap_err();
     assert!(error.away && error.to_string().contains("0 replicas have what was written, and 1 must"), "{error}");
     // A known value may have been written a moment ago by somebody else.
     assert!(store.put_if_absent(&[entry(1)]).await.is_err());
-    replica.signal("-CONT");
+    replica.signal(Signal::CONT);
     primary.wait_for(&["WAIT", "1", "100"], "1");
     assert_eq!(store.put_if_absent(&[entry(2)]).await.unwrap(), [token(2, 0)]);
 }
