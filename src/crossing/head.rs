@@ -143,10 +143,8 @@ impl<'a> HeadCrossing<'a> {
     }
 
     /// Whatever is turned back is charged to this budget.
-    #[must_use]
-    pub fn charging(mut self, budget: Option<Arc<RevealBudget>>) -> Self {
+    pub fn charging(&mut self, budget: Option<Arc<RevealBudget>>) {
         self.hand.charging(budget);
-        self
     }
 
     /// Writes the path anew from its template. `discloses`: every capture needs a rule.

@@ -167,10 +167,8 @@ impl Crossing {
     }
 
     /// Whatever is turned back, and whosever data leaves, is charged to this budget.
-    #[must_use]
-    pub fn charging(mut self, budget: Option<Arc<RevealBudget>>) -> Self {
+    pub fn charging(&mut self, budget: Option<Arc<RevealBudget>>) {
         self.hand.charging(budget);
-        self
     }
 
     /// Says how the parts of a body are set apart: where it comes (`theirs`), and where it leaves. Before the first byte; nobody who

@@ -260,7 +260,8 @@ impl Proxy {
         let leg = &route.request;
         let discloses = Leg::Request.discloses(exchange.direction);
         let mut passage = self.passage(body, &head.headers, leg, admitted, self.bodies.pace.idle, exchange.now)?;
-        let mut crossing = HeadCrossing::new(leg, exchange.now).charging(admitted.partner.limiter.budget());
+        let mut crossing = HeadCrossing::new(leg, exchange.now);
+        crossing.charging(admitted.partner.limiter.budget());
         let cross = |crossing: &mut HeadCrossing<'_>| request_head(crossing, exchange, snapshot, admitted, head);
         let mut crossed = cross(&mut crossing);
         if crossed.is_ok() && crossing.waits() {
@@ -348,7 +349,8 @@ impl Proxy {
         } else {
             self.passage(body, &head.headers, leg, admitted, admitted.route.upstream.idle(), exchange.now)?
         };
-        let mut crossing = HeadCrossing::new(leg, exchange.now).charging(admitted.partner.limiter.budget());
+        let mut crossing = HeadCrossing::new(leg, exchange.now);
+        crossing.charging(admitted.partner.limiter.budget());
         let cross = |crossing: &mut HeadCrossing<'_>| crossing.headers(&head.headers, &[], headers::default_response);
         let mut crossed = cross(&mut crossing);
         if crossed.is_ok() && crossing.waits() {
@@ -437,8 +439,9 @@ impl Proxy {
         let limits = &admitted.partner.partner.limits;
         let body_bytes = limits.body_bytes.unwrap_or(self.bodies.body_bytes);
         let bodies = body::Limits { body_bytes, pace: Pace { idle, ..self.bodies.pace }, ..self.bodies };
-        let passage = Passage::open(body, headers, leg, bodies, limits.atomic_bytes, now)?;
-        Ok(passage.charging(admitted.partner.limiter.budget()))
+        let mut passage = Passage::open(body, headers, leg, bodies, limits.atomic_bytes, now)?;
+        passage.charging(admitted.partner.limiter.budget());
+        Ok(passage)
     }
 }
 

@@ -133,10 +133,8 @@ impl Passage {
     }
 
     /// Whatever is turned back, and whosever data leaves, is charged to this budget.
-    #[must_use]
-    pub fn charging(mut self, budget: Option<Arc<RevealBudget>>) -> Self {
-        self.crossing = self.crossing.charging(budget);
-        self
+    pub fn charging(&mut self, budget: Option<Arc<RevealBudget>>) {
+        self.crossing.charging(budget);
     }
 
     /// Reads until the body ends or passes the atomic size.

@@ -72,7 +72,8 @@ impl House {
         body: &str,
         step: usize,
     ) -> (String, Option<&'static str>) {
-        let mut crossing = Crossing::new(Arc::clone(&self.legs[leg]), NOW).charging(Some(Arc::clone(budget)));
+        let mut crossing = Crossing::new(Arc::clone(&self.legs[leg]), NOW);
+        crossing.charging(Some(Arc::clone(budget)));
         let mut out = String::new();
         let mut done = Ok(());
         for chunk in body.as_bytes().chunks(step) {
@@ -105,7 +106,8 @@ async fn tokens_are_counted_wherever_they_are_turned_back_and_the_same_costs_not
         let (out, refused) = house.cross(0, &budget, &line("Anna").repeat(3), step).await;
         assert_eq!((out.matches("Anna").count(), refused), (9, None));
     }
-    let mut head = HeadCrossing::new(&house.legs[0], NOW).charging(Some(Arc::clone(&budget)));
+    let mut head = HeadCrossing::new(&house.legs[0], NOW);
+    head.charging(Some(Arc::clone(&budget)));
     head.path(&house.bound.paths[0], &[("id".to_owned(), house.token("Ben"))], false).unwrap();
     head.pay().unwrap();
     // The third is charged, what is no token is not, and the fourth is refused with all that came with it.
@@ -115,7 +117,8 @@ async fn tokens_are_counted_wherever_they_are_turned_back_and_the_same_costs_not
     assert_eq!((out.as_str(), refused), ("", Some("budget_exceeded")));
     let (out, refused) = house.cross(0, &budget, &format!("{}{}", line("Anna"), line("Dora")), 1).await;
     assert!(out.contains("Anna") && !out.contains("Dora") && refused == Some("budget_exceeded"), "{out}");
-    let mut head = HeadCrossing::new(&house.legs[0], NOW).charging(Some(Arc::clone(&budget)));
+    let mut head = HeadCrossing::new(&house.legs[0], NOW);
+    head.charging(Some(Arc::clone(&budget)));
     head.path(&house.bound.paths[0], &[("id".to_owned(), house.token("Dora"))], false).unwrap();
     assert_eq!(head.pay().unwrap_err().code(), "budget_exceeded");
     assert_eq!(house.cross(0, &budget, &line("Carla"), 1).await.1, None, "what it had goes on");
@@ -155,7 +158,8 @@ async fn an_operator_is_told_at_four_fifths_and_at_the_first_refusal_once_an_hou
         minute = at;
         house.clock.set(Time(1_000_000_000 + at * 60_000));
         let body = format!("{{\"a\":\"{}\"}}", house.token(&person.to_string()));
-        let mut crossing = Crossing::new(Arc::clone(&house.legs[2]), NOW).charging(Some(Arc::clone(&budget)));
+        let mut crossing = Crossing::new(Arc::clone(&house.legs[2]), NOW);
+        crossing.charging(Some(Arc::clone(&budget)));
         let _ = crossing.feed(body.as_bytes()).await;
         told.extend(crossing.alarms().iter().map(|alarm| (at, alarm.count, alarm.limit, alarm.refused, alarm.what)));
     }
