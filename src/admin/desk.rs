@@ -165,6 +165,8 @@ impl Desk {
         self.counted(async {
             self.admit(operator, credential)?;
             check(&asked)?;
+            // Before anything of it is written down: what stands there may be no partner's name at all.
+            self.domain(&asked.partner)?;
             self.spend(operator, asked.tokens.len())?;
             let asked = Arc::new(asked);
             if !self.settings.two_operators {

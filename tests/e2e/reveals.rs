@@ -166,6 +166,10 @@ async fn two_operators_are_needed_where_the_settings_ask_for_it() {
     let process = Process::start(&ground).await;
     let admin = process.admin_address();
     let [_, _, _, kept, _] = tokens(&process, &ground, "parcelo").await;
+    // What was pasted into the wrong place gets into no record, below.
+    let wrong = format!("{ASK} --is id.customer").replace("parcelo", "zoe@canary");
+    let (code, _, said) = token(admin, ANNA, &wrong, &kept);
+    assert!(code == 2 && said.contains("there is no partner"), "{said}");
     let (code, out, said) = token(admin, ANNA, &format!("{ASK} --is id.customer"), &kept);
     assert_eq!((code, out.as_str()), (0, ""), "{said}");
     let id = said.split(' ').nth(1).unwrap().to_owned();
