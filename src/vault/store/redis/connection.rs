@@ -68,17 +68,14 @@ impl Connection {
     }
 
     async fn begin(node: &Address, settings: &Arc<Settings>) -> Result<(Self, Server, Shas), Fault> {
-        let tls = match &settings.tls {
-            Some(tls) => {
-                let identity = tls.identity.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
-                Some(stream::Tls::new(tls.ca.as_deref(), identity).map_err(Fault::Settings)?)
-            }
-            None => None,
-        };
+        let read = Arc::clone(settings);
+        // Reads and parses files: not on a thread that has exchanges to serve.
+        let papers = tokio::task::spawn_blocking(move || Ok((tls(&read)?, greeting(&read)?))).await;
+        let cut_off = |_| Err(Fault::Settings("reading them was cut off".to_owned()));
+        let (tls, (frames, answers)) = papers.unwrap_or_else(cut_off)?;
         let stream = stream::connect(&node.host, node.port, tls.as_ref()).await.map_err(|error| away(node, &error))?;
         let (reading, mut writing) = split(stream);
         let mut reading = BufReader::with_capacity(BUFFER, reading);
-        let (frames, answers) = greeting(settings)?;
         writing.write_all(&frames).await.map_err(|error| away(node, &error))?;
         writing.flush().await.map_err(|error| away(node, &error))?;
         let mut replies = Vec::with_capacity(answers);
@@ -115,6 +112,13 @@ fn away(node: &Address, error: &io::Error) -> Fault {
         _ => error.to_string().to_lowercase(),
     };
     Fault::Away { node: node.clone(), why }
+}
+
+/// What TLS believes and shows, as it is in the files now.
+fn tls(settings: &Settings) -> Result<Option<stream::Tls>, Fault> {
+    let Some(tls) = &settings.tls else { return Ok(None) };
+    let identity = tls.identity.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
+    stream::Tls::new(tls.ca.as_deref(), identity).map(Some).map_err(Fault::Settings)
 }
 
 /// The first commands, and how many answers they get.
