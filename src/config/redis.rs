@@ -4,6 +4,7 @@ use crate::vault::store::open::Kind;
 use crate::vault::store::redis::settings::{Durability, Password, Settings, Tls, Url};
 
 use super::check::{Reader, Section};
+use super::vault::Papers;
 
 impl Reader<'_> {
     pub(super) fn redis(&mut self, vault: &Section<'_>) -> Option<Kind> {
@@ -44,19 +45,10 @@ impl Reader<'_> {
 
     /// TLS, unless nobody else can read what is sent, or the settings say that it is not wanted.
     fn redis_tls(&mut self, section: &Section<'_>, url: Option<&Url>) -> Option<Tls> {
-        let plain = self.flag(section, "danger_plain_text");
-        let ca = self.path(section, "ca");
-        if let Some(path) = &ca {
-            self.authorities(section, "ca", path);
-        }
-        let shown = section.node("client_certificate").is_some();
-        let identity = shown.then(|| self.pair(&section.below("client_certificate")));
-        for (name, written) in [("ca", ca.is_some()), ("client_certificate", shown)] {
-            if written && plain {
-                self.complain_with(section, name, "has no effect without TLS", "leave `danger_plain_text` out");
-            }
-        }
+        let papers = self.papers(section);
         let is_secure = url.is_none_or(|url| url.is_secure || url.is_far());
-        (!plain && (is_secure || ca.is_some() || shown)).then_some(Tls { ca, identity })
+        let wanted = !papers.plain && (is_secure || papers.written().next().is_some());
+        let Papers { ca, identity, .. } = papers;
+        wanted.then_some(Tls { ca, identity })
     }
 }

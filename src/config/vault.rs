@@ -1,5 +1,7 @@
 //! `[vault]`: what keeps stored tokens.
 
+use std::path::PathBuf;
+
 use crate::vault::store::embedded;
 use crate::vault::store::open::{Kind, Settings};
 
@@ -8,6 +10,22 @@ use super::check::{Reader, Section};
 /// Keys of one kind of store.
 const OF_ONE_KIND: [(&str, &str); 4] =
     [("folder", "embedded"), ("cache", "embedded"), ("postgres", "postgres"), ("redis", "redis")];
+
+/// See [`Reader::papers`].
+pub(super) struct Papers {
+    pub(super) plain: bool,
+    pub(super) ca: Option<PathBuf>,
+    pub(super) identity: Option<(PathBuf, PathBuf)>,
+}
+
+impl Papers {
+    /// The keys of those that are given.
+    pub(super) fn written(&self) -> impl Iterator<Item = &'static str> + use<> {
+        [("ca", self.ca.is_some()), ("client_certificate", self.identity.is_some())]
+            .into_iter()
+            .filter_map(|(name, written)| written.then_some(name))
+    }
+}
 
 impl Reader<'_> {
     /// Without the table there is no store, and policies that need one say so.
@@ -37,6 +55,22 @@ impl Reader<'_> {
         }
     }
 
+    /// The certificates of a connection to a server, and whether `danger_plain_text` stands there: together they make no sense.
+    pub(super) fn papers(&mut self, section: &Section<'_>) -> Papers {
+        let plain = self.flag(section, "danger_plain_text");
+        let ca = self.path(section, "ca");
+        if let Some(path) = &ca {
+            self.authorities(section, "ca", path);
+        }
+        let shown = section.node("client_certificate").is_some();
+        let identity = shown.then(|| self.pair(&section.below("client_certificate")));
+        let papers = Papers { plain, ca, identity };
+        for name in papers.written().filter(|_| plain) {
+            self.complain_with(section, name, "has no effect without TLS", "leave `danger_plain_text` out");
+        }
+        papers
+    }
+
     #[cfg(not(feature = "postgres"))]
     fn postgres(&mut self, vault: &Section<'_>) -> Option<Kind> {
         let help = "build it with the feature `postgres`, which is one of the default ones";
@@ -51,7 +85,7 @@ mod postgres {
     use crate::vault::store::postgres::{Password, Settings, Tls};
 
     use super::super::check::{Reader, Section};
-    use super::Kind;
+    use super::{Kind, Papers};
 
     impl Reader<'_> {
         pub(super) fn postgres(&mut self, vault: &Section<'_>) -> Option<Kind> {
@@ -81,23 +115,15 @@ mod postgres {
 
         /// TLS, unless nobody else can read what is sent, or the settings say that it is not wanted.
         fn protection(&mut self, section: &Section<'_>, address: Option<&Address>) -> Tls {
-            let plain = self.flag(section, "danger_plain_text");
-            let ca = self.path(section, "ca");
-            if let Some(path) = &ca {
-                self.authorities(section, "ca", path);
-            }
-            let shown = section.node("client_certificate").is_some();
-            let identity = shown.then(|| self.pair(&section.below("client_certificate")));
-            let socket = address.is_some_and(Address::has_socket);
-            for (name, written) in [("ca", ca.is_some()), ("client_certificate", shown)] {
-                if written && plain {
-                    self.complain_with(section, name, "has no effect without TLS", "leave `danger_plain_text` out");
-                } else if written && socket {
-                    self.complain_with(section, name, "has no effect on a socket", "name the host, or leave it out");
-                }
+            let papers = self.papers(section);
+            let socket = address.is_some_and(Address::has_socket) && !papers.plain;
+            for name in papers.written().filter(|_| socket) {
+                self.complain_with(section, name, "has no effect on a socket", "name the host, or leave it out");
             }
             let far = address.is_none_or(Address::is_far);
-            if plain || !far && ca.is_none() && !shown { Tls::Off } else { Tls::Verified { ca, identity } }
+            let wanted = !papers.plain && (far || papers.written().next().is_some());
+            let Papers { ca, identity, .. } = papers;
+            if wanted { Tls::Verified { ca, identity } } else { Tls::Off }
         }
     }
 }
