@@ -4,7 +4,9 @@
 //! standard input, one a line, so that none of them is seen in a list of processes or a shell's history. Start at [`subject`]
 //! and [`forget`].
 
+use std::fs::File;
 use std::io::{self, BufRead, Write};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 use crate::ids::{Category, DomainId};
@@ -67,13 +69,19 @@ const REMAINS: &str = "\
 what was forgotten is not found any more, and in an embedded store its keys are overwritten. It stays in copies of the store that
 were made before: replace the copy of `value-keys` now, and delete older ones";
 
+/// What to do where it was broken off.
+const UNFINISHED: &str = "\
+not everything is forgotten: run it again. What was printed is forgotten then, too, and printed once more if it was not yet: send \
+what both have printed";
+
 /// Runs `tidegate subject`.
 pub fn subject(args: SubjectArgs, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
     let SubjectCommand::Erase { scope } = args.command;
     let run = |out: &mut dyn Write, err: &mut dyn Write| {
         let house = House::open(scope, err)?;
         let persons = lines(&mut io::stdin().lock(), "persons")?;
-        house.erase(persons.iter().map(|person| What::Subject(person)), out, err)
+        let persons: Vec<_> = persons.iter().map(|person| What::Subject(person)).collect();
+        house.erase(&persons, out, err)
     };
     end(run(out, err), err)
 }
@@ -93,9 +101,10 @@ pub fn forget(args: ForgetArgs, out: &mut dyn Write, err: &mut dyn Write) -> Exi
         let house = House::open(args.scope, err)?;
         if args.values {
             let values = lines(&mut io::stdin().lock(), "values")?;
-            return house.erase(values.iter().map(|value| What::Value(category.as_ref(), value)), out, err);
+            let values: Vec<_> = values.iter().map(|value| What::Value(category.as_ref(), value)).collect();
+            return house.erase(&values, out, err);
         }
-        house.erase(std::iter::once(before.map_or(What::All, What::IssuedBefore)), out, err)
+        house.erase(&[before.map_or(What::All, What::IssuedBefore)], out, err)
     };
     end(run(out, err), err)
 }
@@ -161,27 +170,29 @@ impl House {
         Ok(Self { runtime, vault, domains: if scope.domains.is_empty() { all } else { domains } })
     }
 
-    /// Forgets, and prints what was, also where an error comes in between.
-    fn erase<'w>(
-        &self,
-        whats: impl Iterator<Item = What<'w>>,
-        out: &mut dyn Write,
-        err: &mut dyn Write,
-    ) -> Result<(), Stop> {
-        let mut erased = Erased::default();
-        let mut done = Ok(());
-        for what in whats {
-            done = self.runtime.block_on(self.vault.erase(&self.domains, what, &mut erased));
-            if done.is_err() {
-                break;
-            }
-        }
-        print(&erased, out).map_err(say)?;
-        if !erased.tokens.is_empty() || erased.unreadable > 0 {
+    /// Prints what ends, and forgets it when that is written.
+    fn erase(&self, whats: &[What<'_>], out: &mut dyn Write, err: &mut dyn Write) -> Result<(), Stop> {
+        let mut any = false;
+        let mut tell = |erased: &Erased| {
+            any = true;
+            print(erased, out)?;
+            settle(out)
+        };
+        let done = self.runtime.block_on(self.vault.erase(&self.domains, whats, &mut tell));
+        if any {
             writeln!(err, "{REMAINS}").map_err(say)?;
+        } else if done.is_ok() {
+            writeln!(out, "nothing was stored of that").map_err(say)?;
         }
-        done.map_err(|error| Stop::Say(format!("{error}\n  not everything is forgotten: run it again")))
+        done.map(drop).map_err(|error| Stop::Say(format!("{error}\n  {UNFINISHED}")))
     }
+}
+
+/// Until what was printed is where it outlives this process; on the disk, if it goes to a file.
+fn settle(out: &mut dyn Write) -> io::Result<()> {
+    out.flush()?;
+    let file = File::from(io::stdout().as_fd().try_clone_to_owned()?);
+    if file.metadata()?.is_file() { file.sync_all() } else { Ok(()) }
 }
 
 /// A notice for each partner, with its own tokens.
@@ -198,12 +209,9 @@ fn print(erased: &Erased, out: &mut dyn Write) -> io::Result<()> {
     if erased.unreadable > 0 {
         writeln!(
             out,
-            "{} more, of domains or epochs whose keys are gone: their tokens were dead already",
+            "{} more, which do not read, or whose keys are gone: their tokens were dead already",
             erased.unreadable
         )?;
-    }
-    if erased.tokens.is_empty() && erased.unreadable == 0 {
-        writeln!(out, "nothing was stored of that")?;
     }
     Ok(())
 }

@@ -314,7 +314,7 @@ impl Default for StoreMetrics {
             healthy: Gauge::default(),
         };
         // From the start: an alarm on a rate needs a zero to rise from.
-        for act in ["put_if_absent", "find", "forget", "visit", "health"].map(|act| ActLabels { act }) {
+        for act in ["put_if_absent", "find", "seek", "forget", "visit", "health"].map(|act| ActLabels { act }) {
             let _ = metrics.seconds.get_or_create(&act);
             let _ = metrics.failures.get_or_create(&act);
             let _ = metrics.not_asked.get_or_create(&act);

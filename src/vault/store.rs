@@ -77,6 +77,17 @@ pub struct Forgotten {
     pub spelling: Spelling,
 }
 
+/// Some entries, in the order of their tokens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Page {
+    /// Those that read.
+    pub entries: Vec<Entry>,
+    /// The last token that was looked at; `None`: there is nothing more.
+    pub last: Option<TokenId>,
+    /// How many entries were passed over because they do not read.
+    pub damaged: u64,
+}
+
 /// What to forget.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Forget {
@@ -128,6 +139,10 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
     /// never from a replica that lags, and from a cache only as far as it hears of what others forget.
     fn find<'a>(&'a self, tokens: &'a [TokenId]) -> Answer<'a, Vec<Option<Entry>>>;
 
+    /// What [`Self::forget`] would forget, at most `most`; fewer is the end. Forgets nothing: so that it can be told before it is gone. One that
+    /// does not read is told with zeros for all but its token.
+    fn seek<'a>(&'a self, what: &'a Forget, most: usize) -> Answer<'a, Vec<Forgotten>>;
+
     /// Forgets at most `most` entries, durably: none of them is found again, by any process. Gives their tokens; fewer than
     /// `most` is the end. Whoever wants all asks again and again. A forgotten value that is put again gets its new entry. The
     /// sealed bytes need not be overwritten by then: a store may keep them, out of reach, until it sorts its files. One that does
@@ -135,9 +150,9 @@ pub trait TokenStore: Send + Sync + fmt::Debug {
     /// documentation what is left.
     fn forget<'a>(&'a self, what: &'a Forget, most: usize) -> Answer<'a, Vec<Forgotten>>;
 
-    /// The entries after `after`, by token, at most `count`; an empty answer is the end. Entries that are put or forgotten
-    /// meanwhile may or may not be among them, no other is left out.
-    fn visit(&self, after: Option<TokenId>, count: usize) -> Answer<'_, Vec<Entry>>;
+    /// The entries after `after`, by token, at most `count`. Entries that are put or forgotten meanwhile may or may not be among them; no other
+    /// is left out, save those that do not read, which are counted.
+    fn visit(&self, after: Option<TokenId>, count: usize) -> Answer<'_, Page>;
 
     /// Whether the store would now keep an entry durably: it is up, may be written, and is set up as its contract needs.
     fn health(&self) -> Answer<'_, ()>;

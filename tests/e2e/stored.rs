@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 use tidegate::vault::store::memory::Memory;
-use tidegate::vault::store::{Answer, Entry, Forget, Forgotten, StoreError, TokenId, TokenStore};
+use tidegate::vault::store::{Answer, Entry, Forget, Forgotten, Page, StoreError, TokenId, TokenStore};
 
 use super::harness::policy::Policy;
 use super::harness::upstream::Upstream;
@@ -75,10 +75,13 @@ impl TokenStore for Switched {
     fn find<'a>(&'a self, tokens: &'a [TokenId]) -> Answer<'a, Vec<Option<Entry>>> {
         self.answer(self.kept.find(tokens))
     }
+    fn seek<'a>(&'a self, what: &'a Forget, most: usize) -> Answer<'a, Vec<Forgotten>> {
+        self.kept.seek(what, most)
+    }
     fn forget<'a>(&'a self, what: &'a Forget, most: usize) -> Answer<'a, Vec<Forgotten>> {
         self.kept.forget(what, most)
     }
-    fn visit(&self, after: Option<TokenId>, count: usize) -> Answer<'_, Vec<Entry>> {
+    fn visit(&self, after: Option<TokenId>, count: usize) -> Answer<'_, Page> {
         self.kept.visit(after, count)
     }
     fn health(&self) -> Answer<'_, ()> {

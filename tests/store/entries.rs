@@ -58,10 +58,12 @@ pub(crate) async fn all(store: &Arc<dyn TokenStore>, page: usize) -> Vec<Entry> 
     let (mut all, mut after) = (Vec::new(), None);
     loop {
         let found = store.visit(after, page).await.unwrap();
-        let Some(last) = found.last() else { return all };
-        assert!(found.len() <= page);
-        after = Some(last.token);
-        all.extend(found);
+        if found.last.is_none() {
+            return all;
+        }
+        assert!(found.entries.len() <= page && found.damaged == 0);
+        after = found.last;
+        all.extend(found.entries);
     }
 }
 

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::vault::store::memory::Memory;
-use crate::vault::store::{Answer, Entry, Forget, Forgotten, StoreError, TokenId, TokenStore};
+use crate::vault::store::{Answer, Entry, Forget, Forgotten, Page, StoreError, TokenId, TokenStore};
 use crate::vault::stored::ask::Stored;
 
 mod failing;
@@ -71,10 +71,13 @@ impl TokenStore for Watched {
     fn find<'a>(&'a self, tokens: &'a [TokenId]) -> Answer<'a, Vec<Option<Entry>>> {
         self.call(tokens.len(), self.kept.find(tokens))
     }
+    fn seek<'a>(&'a self, what: &'a Forget, most: usize) -> Answer<'a, Vec<Forgotten>> {
+        self.kept.seek(what, most)
+    }
     fn forget<'a>(&'a self, what: &'a Forget, most: usize) -> Answer<'a, Vec<Forgotten>> {
         self.kept.forget(what, most)
     }
-    fn visit(&self, after: Option<TokenId>, count: usize) -> Answer<'_, Vec<Entry>> {
+    fn visit(&self, after: Option<TokenId>, count: usize) -> Answer<'_, Page> {
         self.kept.visit(after, count)
     }
     fn health(&self) -> Answer<'_, ()> {
@@ -440,7 +443,7 @@ async fn path_query_and_headers_are_crossed_again_with_the_answers() {
 async fn a_store_that_answers_something_else_is_not_believed() {
     let house = house(&json_routes("json"), Watched::default());
     let out = cross_in(&house.legs[1], "{\"a\":\"one\",\"list\":[\"two\"]}", 99).await.unwrap();
-    let mut entries = house.store.kept.visit(None, 9).await.unwrap();
+    let mut entries = house.store.kept.visit(None, 9).await.unwrap().entries;
     forget_all_of(&house).await;
     // Swapped: each value was sealed for the other token.
     let (first, second) = (entries[0].sealed.clone(), entries[1].sealed.clone());
@@ -458,7 +461,7 @@ async fn a_store_that_answers_something_else_is_not_believed() {
 
 fn all(house: &House) -> Vec<Entry> {
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(house.store.kept.visit(None, 99)).unwrap()
+    runtime.block_on(house.store.kept.visit(None, 99)).unwrap().entries
 }
 
 async fn forget_all_of(house: &House) {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use crate::telemetry::meters::StoreMetrics;
 
-use super::{Answer, Entry, Forget, Forgotten, StoreError, TokenId, TokenStore};
+use super::{Answer, Entry, Forget, Forgotten, Page, StoreError, TokenId, TokenStore};
 
 /// Failures in a row after which the store is not asked.
 const FAILURES: u32 = 5;
@@ -161,11 +161,15 @@ impl TokenStore for Guard {
         Box::pin(self.call("find", self.limit, || self.store.find(tokens)))
     }
 
+    fn seek<'a>(&'a self, what: &'a Forget, most: usize) -> Answer<'a, Vec<Forgotten>> {
+        Box::pin(self.call("seek", self.limit * LONG, move || self.store.seek(what, most)))
+    }
+
     fn forget<'a>(&'a self, what: &'a Forget, most: usize) -> Answer<'a, Vec<Forgotten>> {
         Box::pin(self.call("forget", self.limit * LONG, move || self.store.forget(what, most)))
     }
 
-    fn visit(&self, after: Option<TokenId>, count: usize) -> Answer<'_, Vec<Entry>> {
+    fn visit(&self, after: Option<TokenId>, count: usize) -> Answer<'_, Page> {
         Box::pin(self.call("visit", self.limit * LONG, move || self.store.visit(after, count)))
     }
 
@@ -216,10 +220,13 @@ mod tests {
         fn find<'a>(&'a self, _: &'a [TokenId]) -> Answer<'a, Vec<Option<Entry>>> {
             self.answer("find")
         }
+        fn seek<'a>(&'a self, _: &'a Forget, _: usize) -> Answer<'a, Vec<Forgotten>> {
+            self.answer("seek")
+        }
         fn forget<'a>(&'a self, _: &'a Forget, _: usize) -> Answer<'a, Vec<Forgotten>> {
             self.answer("forget")
         }
-        fn visit(&self, _: Option<TokenId>, _: usize) -> Answer<'_, Vec<Entry>> {
+        fn visit(&self, _: Option<TokenId>, _: usize) -> Answer<'_, Page> {
             self.answer("visit")
         }
         fn health(&self) -> Answer<'_, ()> {

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::{Answer, Entry, Forget, Forgotten, StoreError, TokenId, TokenStore, ValueDigest, check_sizes};
+use super::{Answer, Entry, Forget, Forgotten, Page, StoreError, TokenId, TokenStore, ValueDigest, check_sizes};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -56,7 +56,7 @@ impl Kept {
         Ok(entry.token)
     }
 
-    fn forget(&mut self, what: &Forget, most: usize) -> Vec<Forgotten> {
+    fn seek(&self, what: &Forget, most: usize) -> Vec<Entry> {
         let meant = |entry: &&Entry| match what {
             Forget::Values(digests) => digests.contains(&entry.digest),
             Forget::Tokens(tokens) => tokens.contains(&entry.token),
@@ -65,7 +65,11 @@ impl Kept {
             Forget::IssuedBefore(time) => entry.issued_ms < *time,
             Forget::EndedBefore(time) => entry.ends_ms.is_some_and(|ends| ends < *time),
         };
-        let found: Vec<_> = self.by_token.values().filter(meant).take(most).cloned().collect();
+        self.by_token.values().filter(meant).take(most).cloned().collect()
+    }
+
+    fn forget(&mut self, what: &Forget, most: usize) -> Vec<Forgotten> {
+        let found = self.seek(what, most);
         for entry in &found {
             self.by_token.remove(&entry.token);
             self.by_digest.remove(&entry.digest);
@@ -90,15 +94,23 @@ impl TokenStore for Memory {
         })
     }
 
+    fn seek<'a>(&'a self, what: &'a Forget, most: usize) -> Answer<'a, Vec<Forgotten>> {
+        Box::pin(async move { Ok(self.kept().seek(what, most).iter().map(Entry::forgotten).collect()) })
+    }
+
     fn forget<'a>(&'a self, what: &'a Forget, most: usize) -> Answer<'a, Vec<Forgotten>> {
         Box::pin(async move { Ok(self.kept().forget(what, most)) })
     }
 
-    fn visit(&self, after: Option<TokenId>, count: usize) -> Answer<'_, Vec<Entry>> {
+    fn visit(&self, after: Option<TokenId>, count: usize) -> Answer<'_, Page> {
         use std::ops::Bound::{Excluded, Unbounded};
         let from = after.map_or(Unbounded, Excluded);
         Box::pin(async move {
-            Ok(self.kept().by_token.range((from, Unbounded)).take(count).map(|(_, entry)| entry.clone()).collect())
+            let kept = self.kept();
+            let entries: Vec<Entry> =
+                kept.by_token.range((from, Unbounded)).take(count).map(|(_, entry)| entry.clone()).collect();
+            let last = entries.last().map(|entry| entry.token);
+            Ok(Page { entries, last, damaged: 0 })
         })
     }
 
@@ -177,9 +189,11 @@ mod tests {
         let (store, mut seen, mut after) = (filled().await, Vec::new(), None);
         loop {
             let page = store.visit(after, 3).await.unwrap();
-            let Some(last) = page.last() else { break };
-            after = Some(last.token);
-            seen.extend(page.iter().map(|entry| entry.issued_ms));
+            if page.last.is_none() {
+                break;
+            }
+            after = page.last;
+            seen.extend(page.entries.iter().map(|entry| entry.issued_ms));
         }
         assert_eq!(seen, [1, 2, 3, 4]);
     }

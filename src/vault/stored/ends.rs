@@ -76,6 +76,6 @@ mod tests {
         store.put_if_absent(&entries).await.unwrap();
         assert_eq!(clear(&store, Time(GRACE_MS + 1000)).await.unwrap(), 0);
         assert_eq!(clear(&store, Time(GRACE_MS + 1001)).await.unwrap(), 2500);
-        assert_eq!(store.visit(None, 10).await.unwrap().len(), 2);
+        assert_eq!(store.visit(None, 10).await.unwrap().entries.len(), 2);
     }
 }

@@ -2,18 +2,21 @@
 //!
 //! What is to be forgotten is looked for under every epoch that lives: a store finds only keyed digests. Start at [`Vault::erase`].
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::io;
 
 use crate::ids::{Category, DomainId};
 use crate::json::text;
 use crate::keys::{self, DomainSecret, Epochs};
 
-use super::super::store::{DomainTag, Forget, Forgotten, Spelling, StoreError};
+use super::super::store::{DomainTag, Forget, Forgotten, Spelling, StoreError, TokenStore};
 use super::super::token::Value;
 use super::super::{Vault, key_id, name};
 use super::{Keys, domain_tag, spelling};
 
-/// Entries that are forgotten in one step.
+/// Entries that are sought before they are told and forgotten: all of one partner come together, unless there are more.
+const SOUGHT: usize = 50_000;
+/// Of these, how many are forgotten in one call.
 const STEP: usize = 1000;
 
 /// What to forget, of these domains.
@@ -30,16 +33,17 @@ pub enum What<'a> {
     IssuedBefore(u64),
 }
 
-/// What was forgotten.
+/// What ends.
 #[derive(Debug, Default)]
 pub struct Erased {
-    /// The tokens that ended, by domain: what the partner has to delete.
-    pub tokens: BTreeMap<DomainId, Vec<String>>,
-    /// Those of domains or epochs whose keys are gone: their tokens were dead already, and how they were spelt is not known.
-    pub unreadable: u64,
+    /// Tokens, by domain: what the partner has to delete.
+    pub tokens: BTreeMap<DomainId, BTreeSet<String>>,
+    /// Those of domains or epochs whose keys are gone, or of entries that do not read: such tokens were dead already, and how they were
+    /// spelt is not known.
+    pub unreadable: usize,
 }
 
-/// Why not everything was forgotten; what was until then is forgotten. Done again, it goes on.
+/// Why not everything was forgotten. Done again, it goes on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No store.
@@ -51,36 +55,80 @@ pub enum Error {
     /// The store.
     #[error("the store: {0}")]
     Store(#[from] StoreError),
+    /// It could not be told what ends; so that is not forgotten.
+    #[error("what ends could not be written: {0}")]
+    NotTold(#[from] io::Error),
 }
 
 impl Vault {
-    /// Forgets this in these domains, durably, and adds what ended to `erased`, which tells it even where an error comes in
-    /// between.
+    /// Forgets all of this in these domains, durably. What ends is told first, and forgotten only once it has been, so that nothing
+    /// ends without a notice, whatever breaks this off. Gives how many were forgotten.
     ///
     /// # Errors
     /// See [`Error`].
-    pub async fn erase(&self, domains: &[DomainId], what: What<'_>, erased: &mut Erased) -> Result<(), Error> {
+    pub async fn erase(
+        &self,
+        domains: &[DomainId],
+        whats: &[What<'_>],
+        tell: &mut dyn FnMut(&Erased) -> io::Result<()>,
+    ) -> Result<usize, Error> {
         let store = self.stored().ok_or(Error::NoStore)?.store();
-        let mut known = HashMap::new();
-        for domain in domains {
-            let epochs = match (self.keys().epochs(domain), what) {
-                // What is left of a domain whose keys were destroyed can be cleared away too.
-                (Err(_), What::All | What::IssuedBefore(_)) => Epochs::from([]),
-                (epochs, _) => epochs?,
-            };
-            known.insert(domain_tag(domain), epochs);
-        }
-        for forget in known.iter().flat_map(|(tag, epochs)| wanted(*tag, epochs, what)) {
-            loop {
-                let step = store.forget(&forget, STEP).await?;
-                step.iter().for_each(|gone| erased.add(gone, &known));
-                if step.len() < STEP {
-                    break;
+        let known = self.known(domains, whats)?;
+        let (mut found, mut count) = (Vec::new(), 0);
+        for what in whats {
+            // By age alone all domains are meant at once.
+            let domains = if matches!(what, What::IssuedBefore(_)) { 1 } else { known.len() };
+            for forget in known.iter().take(domains).flat_map(|(tag, epochs)| wanted(*tag, epochs, *what)) {
+                loop {
+                    let room = SOUGHT - found.len();
+                    let sought = store.seek(&forget, room).await?;
+                    let last = sought.len() < room;
+                    found.extend(sought);
+                    if last {
+                        break;
+                    }
+                    count += end(&**store, &known, std::mem::take(&mut found), tell).await?;
                 }
             }
         }
-        Ok(())
+        Ok(count + end(&**store, &known, found, tell).await?)
     }
+
+    /// The epochs of these domains that live.
+    fn known(&self, domains: &[DomainId], whats: &[What<'_>]) -> Result<Known, Error> {
+        // What is left of a domain whose keys were destroyed can be cleared away too.
+        let without_keys = whats.iter().all(|what| matches!(what, What::All | What::IssuedBefore(_)));
+        let of = |domain| match self.keys().epochs(domain) {
+            Err(_) if without_keys => Ok((domain_tag(domain), Epochs::from([]))),
+            epochs => Ok((domain_tag(domain), epochs?)),
+        };
+        domains.iter().map(of).collect()
+    }
+}
+
+/// The epochs of domains, by their tags.
+type Known = HashMap<DomainTag, Epochs>;
+
+/// Tells of these, and then forgets them.
+async fn end(
+    store: &dyn TokenStore,
+    known: &Known,
+    mut found: Vec<Forgotten>,
+    tell: &mut dyn FnMut(&Erased) -> io::Result<()>,
+) -> Result<usize, Error> {
+    // One that is two persons' is found twice.
+    found.sort_unstable_by_key(|one| one.token);
+    found.dedup_by_key(|one| one.token);
+    let mut erased = Erased::default();
+    found.iter().for_each(|one| erased.add(one, known));
+    if !found.is_empty() {
+        tell(&erased)?;
+    }
+    for some in found.chunks(STEP) {
+        let tokens = some.iter().map(|one| one.token).collect();
+        store.forget(&Forget::Tokens(tokens), some.len()).await?;
+    }
+    Ok(found.len())
 }
 
 /// What the store is asked for.
@@ -122,7 +170,7 @@ fn digests(secret: &DomainSecret, category: Option<&Category>, value: &str) -> V
 }
 
 impl Erased {
-    fn add(&mut self, gone: &Forgotten, known: &HashMap<DomainTag, Epochs>) {
+    fn add(&mut self, gone: &Forgotten, known: &Known) {
         let secret = known.get(&gone.domain).and_then(|epochs| epochs.iter().find(|one| one.epoch().0 == gone.epoch));
         let Some(secret) = secret else {
             self.unreadable += 1;
@@ -131,6 +179,6 @@ impl Erased {
         let mut text = Vec::new();
         spelling::write(&gone.token, key_id(secret), gone.spelling, &mut text);
         let tokens = self.tokens.entry(secret.domain().clone()).or_default();
-        tokens.push(text.into_iter().map(char::from).collect());
+        tokens.insert(text.into_iter().map(char::from).collect());
     }
 }

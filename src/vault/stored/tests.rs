@@ -82,7 +82,7 @@ async fn a_store_sees_neither_values_nor_names() {
     let mut wanted = Wanted::new(&issuer(&vault, "anna", "id", Spelling::Mail), Value::Text("canary value"));
     wanted.belongs_to("canary person");
     vault.stored().unwrap().resolve(&[Ask::Issue(wanted)], NOW).await.unwrap();
-    let entry = store.visit(None, 9).await.unwrap().remove(0);
+    let entry = store.visit(None, 9).await.unwrap().entries.remove(0);
     let Entry { digest, token, sealed, subjects, .. } = &entry;
     let bytes = [digest.as_slice(), token, sealed, subjects.as_flattened()].concat();
     for secret in [b"canary".as_slice(), b"anna", b"person"] {
@@ -100,7 +100,7 @@ async fn two_people_of_two_partners_share_nothing_in_the_store() {
         wanted.belongs_to("one");
         vault.stored().unwrap().resolve(&[Ask::Issue(wanted)], NOW).await.unwrap();
     }
-    let entries = store.visit(None, 9).await.unwrap();
+    let entries = store.visit(None, 9).await.unwrap().entries;
     let [a, b] = &*entries else { panic!() };
     assert!(a.digest != b.digest && a.subjects != b.subjects && a.domain != b.domain && a.sealed != b.sealed);
     assert_eq!([a.domain, b.domain].iter().filter(|tag| **tag == domain_tag(&domain("anna"))).count(), 1);
@@ -199,7 +199,15 @@ mod erasure {
         vault.keys().refresh().unwrap();
         let domains: Vec<DomainId> = domains.iter().map(|name| domain(name)).collect();
         let mut erased = Erased::default();
-        vault.erase(&domains, what, &mut erased).await.unwrap();
+        // A person who is named twice is told once.
+        let mut tell = |ends: &Erased| {
+            assert!(erased.tokens.is_empty() && store.len() == 4, "told once, and before anything is forgotten");
+            erased.tokens.clone_from(&ends.tokens);
+            erased.unreadable = ends.unreadable;
+            Ok(())
+        };
+        let count = vault.erase(&domains, &[what, what], &mut tell).await.unwrap();
+        assert_eq!(count, expected.len());
         let told: Vec<&String> = erased.tokens.values().flatten().collect();
         let mut found: Vec<usize> =
             told.iter().map(|told| tokens.iter().position(|one| one == *told).unwrap()).collect();
@@ -230,8 +238,16 @@ mod erasure {
 
     #[tokio::test]
     async fn where_nothing_is_kept_nothing_is_forgotten() {
-        let erased = tests::vault().erase(&[domain("anna")], What::All, &mut Erased::default()).await;
+        let erased = tests::vault().erase(&[domain("anna")], &[What::All], &mut |_| Ok(())).await;
         assert!(matches!(erased, Err(Error::NoStore)));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_told_is_not_forgotten() {
+        let (vault, store, _) = filled().await;
+        let mut full = |_: &Erased| Err(std::io::ErrorKind::StorageFull.into());
+        let erased = vault.erase(&[domain("anna")], &[What::Subject("7")], &mut full).await;
+        assert!(matches!(erased, Err(Error::NotTold(_))) && store.len() == 4);
     }
 }
 

@@ -52,11 +52,15 @@ impl TokenStore for Apart {
         let (store, tokens) = (self.store.clone(), tokens.to_vec());
         self.ask(async move { store.find(&tokens).await })
     }
+    fn seek<'a>(&'a self, what: &'a Forget, most: usize) -> Answer<'a, Vec<Forgotten>> {
+        let (store, what) = (self.store.clone(), what.clone());
+        self.ask(async move { store.seek(&what, most).await })
+    }
     fn forget<'a>(&'a self, what: &'a Forget, most: usize) -> Answer<'a, Vec<Forgotten>> {
         let (store, what) = (self.store.clone(), what.clone());
         self.ask(async move { store.forget(&what, most).await })
     }
-    fn visit(&self, after: Option<TokenId>, count: usize) -> Answer<'_, Vec<Entry>> {
+    fn visit(&self, after: Option<TokenId>, count: usize) -> Answer<'_, Page> {
         let store = self.store.clone();
         self.ask(async move { store.visit(after, count).await })
     }

@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use tokio::sync::{Semaphore, mpsc, oneshot};
 
-use super::{Answer, Entry, Forget, Forgotten, StoreError, TokenId, TokenStore, check_sizes};
+use super::{Answer, Entry, Forget, Forgotten, Page, StoreError, TokenId, TokenStore, check_sizes};
 use seek::Sweep;
 use tables::Tables;
 use writer::{Ask, Shared};
@@ -235,6 +235,24 @@ impl Embedded {
         Ok(found.into_iter().map(|entry| entry.map(Arc::unwrap_or_clone)).collect())
     }
 
+    /// Up to `most` of what is meant.
+    async fn seek_all(&self, what: &Forget, most: usize) -> Result<Vec<Forgotten>, Failure> {
+        loop {
+            let what = what.clone();
+            let seek = move |shared: &Shared, tables: &Tables| {
+                let tokens = Sweep::seek(&shared.sweep, tables, &what, most)?;
+                let told: Result<Vec<_>, _> =
+                    tokens.iter().filter_map(|token| tables.told(token).transpose()).collect();
+                Ok((tokens.len(), told?))
+            };
+            let (sought, told) = self.read(&self.walkers, seek).await?;
+            // Fewer would be the end: not where some were forgotten in between.
+            if told.len() == sought || sought < most {
+                return Ok(told);
+            }
+        }
+    }
+
     /// What is to be forgotten is sought beside the store's thread, which then only removes.
     async fn forget_all(&self, what: &Forget, most: usize) -> Result<Vec<Forgotten>, Failure> {
         let mut gone = Vec::new();
@@ -265,11 +283,15 @@ impl TokenStore for Embedded {
         Box::pin(async { self.find_all(tokens).await.map_err(|failure| failed("find", failure)) })
     }
 
+    fn seek<'a>(&'a self, what: &'a Forget, most: usize) -> Answer<'a, Vec<Forgotten>> {
+        Box::pin(async move { self.seek_all(what, most).await.map_err(|failure| failed("seek", failure)) })
+    }
+
     fn forget<'a>(&'a self, what: &'a Forget, most: usize) -> Answer<'a, Vec<Forgotten>> {
         Box::pin(async move { self.forget_all(what, most).await.map_err(|failure| failed("forget", failure)) })
     }
 
-    fn visit(&self, after: Option<TokenId>, count: usize) -> Answer<'_, Vec<Entry>> {
+    fn visit(&self, after: Option<TokenId>, count: usize) -> Answer<'_, Page> {
         let page = self.read(&self.walkers, move |_, tables| tables.page(after, count));
         Box::pin(async { page.await.map_err(|failure| failed("visit", failure)) })
     }

@@ -89,5 +89,6 @@ fn find(
             found.push(entry.token);
         }
         Ok(found.len() < most)
-    })
+    })?;
+    Ok(())
 }

@@ -21,7 +21,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 
 use super::super::super::seal::gcm;
 use super::super::row::{self, Row};
-use super::super::{Entry, SubjectDigest, TokenId, ValueDigest};
+use super::super::{Entry, Forgotten, Page, Spelling, SubjectDigest, TokenId, ValueDigest};
 use super::batch::{self, Batch, pair, second};
 use super::slots::{Age, FREE_MAX, Record, Slot, Slots};
 use super::{Failure, KeysTrouble, OpenError, Trouble, journals};
@@ -39,7 +39,7 @@ const KEYS: &str = "value-keys";
 /// What a row with a slot begins with; one without begins with its form, which is another number.
 const WITH_SLOT: u8 = 2;
 /// Rows that are looked at, or given a slot, at once.
-const PAGE: usize = 4096;
+const STEP: usize = 4096;
 /// Unsorted entries in memory, for each table, before they are sorted into a file. They are also what is read from the journal at
 /// the next start, so they bound its time.
 const MEMTABLE_BYTES: u64 = 16 << 20;
@@ -160,12 +160,12 @@ impl Tables {
                     }
                     other => drop(other?),
                 }
-                Ok(seen < PAGE)
+                Ok(seen < STEP)
             })?;
             // The tables say that they fit the file when all of it is done.
             batch.commit_untold()?;
             after = last;
-            if seen < PAGE {
+            if seen < STEP {
                 break;
             }
         }
@@ -190,11 +190,11 @@ impl Tables {
                 if kept.slot.is_none() {
                     batch.seal(&kept.row.entry, kept.row.spilt)?;
                 }
-                Ok(seen < PAGE)
+                Ok(seen < STEP)
             })?;
             batch.commit()?;
             after = last;
-            if seen < PAGE {
+            if seen < STEP {
                 break;
             }
         }
@@ -265,19 +265,21 @@ impl Tables {
         Ok(self.members.contains_key(pair(token, subject))?)
     }
 
-    /// Entries behind a token, in order, for as long as `wanted` says.
+    /// Entries behind a token, in order, for as long as `wanted` says. Gives the last token that was looked at, and how many entries
+    /// were passed over because they do not read.
     pub(super) fn walk(
         &self,
         after: Option<TokenId>,
         mut wanted: impl FnMut(Kept) -> Result<bool, Failure>,
-    ) -> Result<(), Failure> {
-        let (from, mut damaged) = (after.map_or(Bound::Unbounded, Bound::Excluded), 0_u64);
+    ) -> Result<(Option<TokenId>, u64), Failure> {
+        let (from, mut last, mut damaged) = (after.map_or(Bound::Unbounded, Bound::Excluded), None, 0_u64);
         for kept in self.tokens.range::<TokenId, _>((from, Bound::Unbounded)) {
             if self.is_broken_off() {
                 return Err(Failure::BrokenOff);
             }
             let (token, row) = kept.into_inner()?;
             let token = TokenId::try_from(&*token).map_err(|_| Failure::Damaged)?;
+            last = Some(token);
             // One that does not read must not keep all others from being seen.
             match Kept::decode(token, &row).map(&mut wanted) {
                 Some(Ok(true)) => {}
@@ -289,7 +291,7 @@ impl Tables {
         if damaged > 0 {
             tracing::error!(target: "tidegate", damaged, "entries of the vault's store do not read: they were passed over");
         }
-        Ok(())
+        Ok((last, damaged))
     }
 
     /// A commit that fails as one does whose sync fails: in the middle of it.
@@ -310,15 +312,27 @@ impl Tables {
     }
 
     /// Up to `count` entries behind a token, in order.
-    pub(super) fn page(&self, after: Option<TokenId>, count: usize) -> Result<Vec<Entry>, Failure> {
-        let mut page = Vec::new();
-        if count > 0 {
-            self.walk(after, |kept| {
-                page.extend(self.read(kept)?);
-                Ok(page.len() < count)
-            })?;
+    pub(super) fn page(&self, after: Option<TokenId>, count: usize) -> Result<Page, Failure> {
+        let mut entries = Vec::new();
+        if count == 0 {
+            return Ok(Page::default());
         }
-        Ok(page)
+        let (last, damaged) = self.walk(after, |kept| {
+            entries.extend(self.read(kept)?);
+            Ok(entries.len() < count)
+        })?;
+        Ok(Page { entries, last, damaged })
+    }
+
+    /// What is told of a token that is to be forgotten; `None`: it is not kept.
+    pub(super) fn told(&self, token: &TokenId) -> Result<Option<Forgotten>, Failure> {
+        match self.row(token) {
+            Ok(kept) => Ok(kept.map(|kept| kept.row.entry.forgotten())),
+            Err(Failure::Damaged) => {
+                Ok(Some(Forgotten { token: *token, domain: [0; 16], epoch: 0, spelling: Spelling::Opaque }))
+            }
+            Err(failure) => Err(failure),
+        }
     }
 
     /// Up to `most` tokens of a subject.

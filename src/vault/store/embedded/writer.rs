@@ -178,6 +178,8 @@ impl Shared {
             self.cache.clear();
         }
         let left = committed?;
+        // Where this fails they are gone all the same, and their keys are overwritten before the store opens again. Whoever has to tell
+        // of them has sought them before.
         if !left.is_empty() {
             tables.overwrite(&left)?;
         }

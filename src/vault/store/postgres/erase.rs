@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::types::ToSql;
 
-use super::super::{Entry, Forget, Forgotten, TokenId};
+use super::super::{Forget, Forgotten, Page, TokenId};
 use super::connect::Connection;
 use super::failure::Failure;
 use super::link::Link;
@@ -19,15 +19,12 @@ const PERSISTENCE: Duration = Duration::from_secs(30);
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// At most `most` of what is meant.
+/// Forgets at most `most` of what is meant.
 pub(super) async fn forget(link: &mut Link, what: &Forget, most: usize) -> Result<Vec<Forgotten>, Failure> {
     let mut gone = Vec::new();
     while gone.len() < most {
         let wanted = most - gone.len();
-        let connection = link.take().await?;
-        let sought = link.limited(connection.seek(what, wanted)).await;
-        link.give_back(connection, sought.as_ref().err().into_iter());
-        let sought = sought?;
+        let sought = seek(link, what, wanted).await?;
         let last = sought.len() < wanted;
         gone.extend(remove(link, sought).await?);
         if last {
@@ -37,8 +34,16 @@ pub(super) async fn forget(link: &mut Link, what: &Forget, most: usize) -> Resul
     Ok(gone)
 }
 
+/// At most `most` of what is meant.
+pub(super) async fn seek(link: &mut Link, what: &Forget, most: usize) -> Result<Vec<Forgotten>, Failure> {
+    let connection = link.take().await?;
+    let sought = link.limited(connection.seek(what, most)).await;
+    link.give_back(connection, sought.as_ref().err().into_iter());
+    sought
+}
+
 /// The entries after one.
-pub(super) async fn visit(link: &mut Link, after: Option<TokenId>, count: usize) -> Result<Vec<Entry>, Failure> {
+pub(super) async fn visit(link: &mut Link, after: Option<TokenId>, count: usize) -> Result<Page, Failure> {
     let connection = link.take().await?;
     let page = link.limited(connection.page(after, count)).await;
     link.give_back(connection, page.as_ref().err().into_iter());
@@ -89,13 +94,21 @@ impl Connection {
         rows.iter().filter_map(|row| rows::token(row, 0).transpose()).collect()
     }
 
-    async fn page(&self, after: Option<TokenId>, count: usize) -> Result<Vec<Entry>, Failure> {
+    async fn page(&self, after: Option<TokenId>, count: usize) -> Result<Page, Failure> {
         let (after, count) = (after.as_ref().map(|after| &after[..]), i64::try_from(count).unwrap_or(i64::MAX));
-        let page = match after {
+        let rows = match after {
             Some(after) => self.client.query(&sql::page("WHERE token > $2"), &[&count, &after]).await?,
             None => self.client.query(&sql::page(""), &[&count]).await?,
         };
-        page.iter().map(rows::entry).collect()
+        let mut page = Page::default();
+        for row in &rows {
+            page.last = Some(rows::array(row, 0)?);
+            match rows::entry(row) {
+                Err(Failure::Damaged) => page.damaged += 1,
+                entry => page.entries.push(entry?),
+            }
+        }
+        Ok(page)
     }
 }
 

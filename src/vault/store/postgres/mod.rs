@@ -30,7 +30,7 @@ use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::secret::Secret;
 
-use super::{Answer, Entry, Forget, Forgotten, StoreError, TokenId, TokenStore, check_sizes};
+use super::{Answer, Entry, Forget, Forgotten, Page, StoreError, TokenId, TokenStore, check_sizes};
 use address::Address;
 use failure::Failure;
 use link::Link;
@@ -139,6 +139,13 @@ impl TokenStore for Postgres {
         })
     }
 
+    fn seek<'a>(&'a self, what: &'a Forget, most: usize) -> Answer<'a, Vec<Forgotten>> {
+        Box::pin(async move {
+            let mut link = self.aside.lock().await;
+            erase::seek(&mut link, what, most).await.map_err(|failure| failure.of("seek"))
+        })
+    }
+
     fn forget<'a>(&'a self, what: &'a Forget, most: usize) -> Answer<'a, Vec<Forgotten>> {
         Box::pin(async move {
             let mut link = self.aside.lock().await;
@@ -146,7 +153,7 @@ impl TokenStore for Postgres {
         })
     }
 
-    fn visit(&self, after: Option<TokenId>, count: usize) -> Answer<'_, Vec<Entry>> {
+    fn visit(&self, after: Option<TokenId>, count: usize) -> Answer<'_, Page> {
         Box::pin(async move {
             let mut link = self.aside.lock().await;
             erase::visit(&mut link, after, count).await.map_err(|failure| failure.of("visit"))

@@ -1,9 +1,10 @@
-//! Finds what is to be forgotten, some at a time, and forgets it.
+//! Finds what is to be forgotten, some at a time, and tells or forgets it.
 //!
 //! Values, tokens, persons and ends are led to; for the others all rows are looked through on the servers, and a [`Sweep`] remembers how far, so
 //! that to forget many, some at a time, is one walk. What was found is forgotten only if it still is what was found. Start at
-//! [`Redis::forget_all`].
+//! [`Redis::take_all`].
 
+use std::collections::HashSet;
 use std::sync::PoisonError;
 
 use super::super::{Forget, Forgotten, Spelling, TokenId, ValueDigest};
@@ -28,6 +29,15 @@ pub(super) struct Sweep {
     bucket: u16,
 }
 
+/// What is done with what is found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    /// It is told.
+    Look,
+    /// It is forgotten, and told.
+    Drop,
+}
+
 /// Something to forget.
 struct Found {
     digest: ValueDigest,
@@ -38,35 +48,36 @@ struct Found {
 }
 
 impl Redis {
-    /// Forgets up to `most`.
-    pub(super) async fn forget_all(&self, what: &Forget, most: usize) -> Result<Vec<Forgotten>, Fault> {
+    /// Tells or forgets up to `most`.
+    pub(super) async fn take_all(&self, act: Act, what: &Forget, most: usize) -> Result<Vec<Forgotten>, Fault> {
         match what {
             Forget::Values(digests) => {
                 let found = |digest: &ValueDigest| Found { digest: *digest, token: None, led: Vec::new() };
-                self.drop_some(digests.iter().map(found), most).await
+                self.take_some(act, digests.iter().map(found), most).await
             }
             Forget::Tokens(tokens) => {
                 let found = self.pointers(tokens).await?.into_iter().zip(tokens);
                 let found = found.filter_map(|(digest, token)| {
                     Some(Found { digest: digest?, token: Some(*token), led: Vec::new() })
                 });
-                self.drop_some(found, most).await
+                self.take_some(act, found, most).await
             }
             Forget::Subject(subject) => {
                 let range = |end: u8| [b"[s", subject.as_slice(), &[end; 32]].concat();
-                self.forget_led(&range(0), &range(255), most).await
+                self.take_led(act, (&range(0), &range(255)), most).await
             }
             Forget::EndedBefore(time) => {
                 let end = [b"(e", time.to_be_bytes().as_slice()].concat();
-                self.forget_led(b"[e", &end, most).await
+                self.take_led(act, (b"[e", &end), most).await
             }
-            Forget::Domain(..) | Forget::IssuedBefore(_) => self.sweep(what, most).await,
+            Forget::Domain(..) | Forget::IssuedBefore(_) => self.sweep(act, what, most).await,
         }
     }
 
-    /// Forgets these, until `most` were there.
-    async fn drop_some(
+    /// These, until `most` were there.
+    async fn take_some(
         &self,
+        act: Act,
         mut found: impl Iterator<Item = Found> + Send,
         most: usize,
     ) -> Result<Vec<Forgotten>, Fault> {
@@ -76,20 +87,25 @@ impl Redis {
             if step.is_empty() {
                 break;
             }
-            gone.extend(self.drop_these(&step).await?);
+            gone.extend(self.take(act, &step).await?);
         }
         Ok(gone)
     }
 
-    /// Forgets what the index has between these, bucket by bucket.
-    async fn forget_led(&self, first: &[u8], last: &[u8], most: usize) -> Result<Vec<Forgotten>, Fault> {
+    /// What the index has between these, bucket by bucket.
+    async fn take_led(&self, act: Act, between: (&[u8], &[u8]), most: usize) -> Result<Vec<Forgotten>, Fault> {
         let mut gone = Vec::new();
         for begin in (0..ROW_BUCKETS).step_by(usize::from(BUCKETS)) {
             loop {
                 let wanted = most - gone.len();
-                let found = self.led_between(begin, (first, last), wanted).await?;
+                let found = self.led_between(begin, between, wanted).await?;
                 let is_last = found.len() < wanted;
-                gone.extend(self.drop_these(&found).await?);
+                let taken = self.take(act, &found).await?;
+                if act == Act::Look && taken.len() < found.len() && !is_last {
+                    // Somebody forgot some in between: what is behind them comes with the next look.
+                    continue;
+                }
+                gone.extend(taken);
                 if gone.len() >= most {
                     return Ok(gone);
                 }
@@ -128,16 +144,18 @@ impl Redis {
 
     /// From where the last walk for the same was broken off to the end, and then from the beginning to there: what came in behind it
     /// meanwhile is not left out.
-    async fn sweep(&self, what: &Forget, most: usize) -> Result<Vec<Forgotten>, Fault> {
+    async fn sweep(&self, act: Act, what: &Forget, most: usize) -> Result<Vec<Forgotten>, Fault> {
         let last = self.sweep.lock().unwrap_or_else(PoisonError::into_inner).take();
         let start = last.filter(|last| last.what == *what).map_or(0, |last| last.bucket);
-        let mut gone = Vec::new();
+        let (mut gone, mut seen) = (Vec::new(), HashSet::new());
         for bucket in (start..ROW_BUCKETS).chain(0..start).step_by(usize::from(BUCKETS)) {
             let all = (0..BUCKETS).map(|next| (bucket + next) % ROW_BUCKETS);
             let mut cursors: Vec<(u16, Vec<u8>)> = all.map(|bucket| (bucket, b"0".to_vec())).collect();
             while !cursors.is_empty() && gone.len() < most {
-                let found = self.sift(what, &mut cursors).await?;
-                gone.extend(self.drop_some(found.into_iter(), most - gone.len()).await?);
+                let mut found = self.sift(what, &mut cursors).await?;
+                // A walk may come by one twice.
+                found.retain(|found| seen.insert(found.digest));
+                gone.extend(self.take_some(act, found.into_iter(), most - gone.len()).await?);
             }
             if gone.len() >= most {
                 let sweep = Sweep { what: what.clone(), bucket };
@@ -182,6 +200,35 @@ impl Redis {
         }
         *cursors = next;
         Ok(found)
+    }
+
+    async fn take(&self, act: Act, found: &[Found]) -> Result<Vec<Forgotten>, Fault> {
+        match act {
+            Act::Look => self.look_at(found).await,
+            Act::Drop => self.drop_these(found).await,
+        }
+    }
+
+    /// What there is of these.
+    async fn look_at(&self, found: &[Found]) -> Result<Vec<Forgotten>, Fault> {
+        let command = |found: &Found| {
+            let bucket = keys::of_digest(&found.digest);
+            Command::read(bucket, &[b"HGET", &self.nodes.keys().name(bucket, Kind::Rows), &found.digest])
+        };
+        let commands: Vec<_> = found.iter().map(command).collect();
+        let mut seen = Vec::new();
+        for (found, reply) in found.iter().zip(self.nodes.all(&commands).await?) {
+            let row = match &reply {
+                Reply::Nothing => continue,
+                Reply::Text(row) => row,
+                _ => return Err(garbled()),
+            };
+            let told = read_head(row).ok_or(Fault::Damaged)?;
+            if found.token.is_none_or(|token| token == told.token) {
+                seen.push(told);
+            }
+        }
+        Ok(seen)
     }
 
     /// Forgets these, durably, if they are still there; then their pointers, which lead to nothing any more.

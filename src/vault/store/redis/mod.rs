@@ -44,9 +44,9 @@ mod wire;
 use std::fmt;
 use std::sync::Mutex;
 
-use super::{Answer, Entry, Forget, Forgotten, StoreError, TokenId, TokenStore, ValueDigest, check_sizes};
+use super::{Answer, Entry, Forget, Forgotten, Page, StoreError, TokenId, TokenStore, ValueDigest, check_sizes};
 use fault::Fault;
-use forget::Sweep;
+use forget::{Act, Sweep};
 use keys::{Bucket, Kind, POINTER_BUCKETS};
 use nodes::{Command, Nodes};
 use scripts::Script;
@@ -143,13 +143,13 @@ impl Redis {
         self.nodes.all(&commands).await?.into_iter().map(read).collect()
     }
 
-    /// The entries of these, in order.
-    async fn entries(&self, wanted: &[(ValueDigest, TokenId)]) -> Result<Vec<Option<Entry>>, Fault> {
+    /// What is kept of these, in order.
+    async fn rows(&self, wanted: &[(ValueDigest, TokenId)]) -> Result<Vec<Reply>, Fault> {
         let command = |(digest, token): &(ValueDigest, TokenId)| {
             self.nodes.call(Script::Get, keys::of_digest(digest), &[Kind::Rows, Kind::Index], &[digest, token])
         };
         let commands: Vec<_> = wanted.iter().map(command).collect();
-        self.nodes.all(&commands).await?.iter().map(read_entry).collect()
+        self.nodes.all(&commands).await
     }
 
     async fn find_all(&self, tokens: &[TokenId]) -> Result<Vec<Option<Entry>>, Fault> {
@@ -164,26 +164,26 @@ impl Redis {
         let pointers = self.pointers(tokens).await?;
         let led: Vec<_> =
             pointers.iter().zip(tokens).filter_map(|(digest, token)| digest.map(|digest| (digest, *token))).collect();
-        let mut found = self.entries(&led).await?.into_iter();
+        let rows = self.rows(&led).await?;
+        let mut found = rows.iter().map(read_entry).collect::<Result<Vec<_>, _>>()?.into_iter();
         Ok(pointers.iter().map(|digest| digest.and_then(|_| found.next().flatten())).collect())
     }
 
     /// Reads buckets of pointers, more at a time the emptier they are, until enough of them lead to something.
-    async fn page(&self, after: Option<TokenId>, count: usize) -> Result<Vec<Entry>, Fault> {
-        let (mut page, mut next, mut width) = (Vec::new(), after.as_ref().map_or(0, keys::of_token), 1);
-        while next < POINTER_BUCKETS && page.len() < count {
+    async fn page(&self, after: Option<TokenId>, count: usize) -> Result<Page, Fault> {
+        let (mut page, mut next, mut width) = (Page::default(), after.as_ref().map_or(0, keys::of_token), 1);
+        while next < POINTER_BUCKETS && page.entries.len() < count {
             let buckets = next..(next + width).min(POINTER_BUCKETS);
             (next, width) = (buckets.end, (2 * width).min(PAGE_BUCKETS));
             let mut found = self.pointers_of_buckets(buckets).await?;
             found.retain(|(_, token)| after.is_none_or(|after| *token > after));
             found.sort_unstable_by_key(|(_, token)| *token);
             for some in found.chunks(count.clamp(1, 1000)) {
-                if page.len() < count {
-                    page.extend(self.entries(some).await?.into_iter().flatten());
+                if page.entries.len() < count {
+                    page.take(some, &self.rows(some).await?, count)?;
                 }
             }
         }
-        page.truncate(count);
         Ok(page)
     }
 
@@ -212,6 +212,23 @@ impl Redis {
         };
         let commands: Vec<_> = self.nodes.owners().into_iter().map(command).collect();
         self.nodes.all(&commands).await.map(drop)
+    }
+}
+
+impl Page {
+    /// Adds what these tokens lead to, up to `count` entries in all.
+    fn take(&mut self, wanted: &[(ValueDigest, TokenId)], rows: &[Reply], count: usize) -> Result<(), Fault> {
+        for ((_, token), row) in wanted.iter().zip(rows) {
+            if self.entries.len() == count {
+                break;
+            }
+            self.last = Some(*token);
+            match read_entry(row) {
+                Err(Fault::Damaged) => self.damaged += 1,
+                entry => self.entries.extend(entry?),
+            }
+        }
+        Ok(())
     }
 }
 
@@ -277,11 +294,15 @@ impl TokenStore for Redis {
         Box::pin(async { self.find_all(tokens).await.map_err(failed("find")) })
     }
 
-    fn forget<'a>(&'a self, what: &'a Forget, most: usize) -> Answer<'a, Vec<Forgotten>> {
-        Box::pin(async move { self.forget_all(what, most).await.map_err(failed("forget")) })
+    fn seek<'a>(&'a self, what: &'a Forget, most: usize) -> Answer<'a, Vec<Forgotten>> {
+        Box::pin(async move { self.take_all(Act::Look, what, most).await.map_err(failed("seek")) })
     }
 
-    fn visit(&self, after: Option<TokenId>, count: usize) -> Answer<'_, Vec<Entry>> {
+    fn forget<'a>(&'a self, what: &'a Forget, most: usize) -> Answer<'a, Vec<Forgotten>> {
+        Box::pin(async move { self.take_all(Act::Drop, what, most).await.map_err(failed("forget")) })
+    }
+
+    fn visit(&self, after: Option<TokenId>, count: usize) -> Answer<'_, Page> {
         Box::pin(async move { self.page(after, count).await.map_err(failed("visit")) })
     }
 

@@ -159,7 +159,9 @@ fn a_row_that_does_not_read_keeps_no_other_from_being_forgotten() {
     shared.write(vec![(vec![person, Entry { subjects: vec![[7; 16]], ..entry(5) }], told)], vec![]);
     let gone = shared.with_tables(|tables| {
         tables.tokens.insert([4; 16], "no row").map_err(Failure::from)?;
-        assert_eq!(tables.page(None, 9)?.iter().map(|entry| entry.token[0]).collect::<Vec<_>>(), [1, 2, 5]);
+        let page = tables.page(None, 9)?;
+        assert_eq!((page.last, page.damaged), (Some([5; 16]), 1));
+        assert_eq!(page.entries.iter().map(|entry| entry.token[0]).collect::<Vec<_>>(), [1, 2, 5]);
         let sought = tables.of_subject(&[7; 16], 9)?;
         assert_eq!(sought, [[4; 16], [5; 16]]);
         let gone = shared.forget(tables, &sought)?;
