@@ -71,3 +71,14 @@ pub(crate) async fn all(store: &Arc<dyn TokenStore>, page: usize) -> Vec<Entry> 
 pub(crate) fn number_of(variable: &str, default: u64) -> u64 {
     std::env::var(variable).map_or(default, |text| text.parse().expect("a number"))
 }
+
+/// How many entries read, and how many do not, page by page of one each.
+pub(crate) async fn read(store: &Arc<dyn TokenStore>) -> (usize, u64) {
+    let (mut read, mut damaged, mut after) = (0, 0, None);
+    loop {
+        let page = store.visit(after, 1).await.unwrap();
+        (read, damaged) = (read + page.entries.len(), damaged + page.damaged);
+        let Some(last) = page.last else { return (read, damaged) };
+        after = Some(last);
+    }
+}

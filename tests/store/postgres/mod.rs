@@ -1,6 +1,7 @@
 //! The store in PostgreSQL: the contract, on real servers that these tests start.
 
 mod crash;
+mod damaged;
 mod failover;
 mod refusals;
 pub(crate) mod server;

@@ -1,5 +1,6 @@
 //! The store on Redis: the contract, on a server by itself and on a cluster of three.
 
+mod damaged;
 mod faults;
 mod load;
 mod moves;

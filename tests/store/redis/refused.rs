@@ -81,6 +81,30 @@ async fn a_replica_that_must_have_a_token_and_has_not_is_a_refusal() {
     assert_eq!(store.put_if_absent(&[entry(2)]).await.unwrap(), [token(2, 0)]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_replica_could_not_confirm_is_not_begun_to_be_forgotten() {
+    let primary = Server::start(DURABLE);
+    let port = primary.port.to_string();
+    let replica = Server::start(&[DURABLE, &["--replicaof", "127.0.0.1", &port]].concat());
+    replica.wait_for(&["INFO", "replication"], "master_link_status:up");
+    let settings =
+        |replicas| Settings { replicas: Some(replicas), time: Duration::from_millis(500), ..brief(&[primary.port]) };
+    let store = std::sync::Arc::new(Redis::open(settings(1)).await.unwrap());
+    let other = Redis::open(settings(0)).await.unwrap();
+    store.put_if_absent(&[entry(1)]).await.unwrap();
+    let what = Forget::Values(vec![crate::entries::digest(1)]);
+    let asked = std::sync::Arc::clone(&store);
+    replica.signal(Signal::STOP);
+    let forgetting = tokio::spawn(async move { asked.forget(&what, 9).await });
+    // Sought first, which the replica has to confirm as well.
+    assert!(forgetting.await.unwrap().is_err());
+    assert!(other.find(&[token(1, 0)]).await.unwrap()[0].is_some(), "what cannot be confirmed is not begun");
+    replica.signal(Signal::CONT);
+    primary.wait_for(&["WAIT", "1", "100"], "1");
+    let what = Forget::Values(vec![crate::entries::digest(1)]);
+    assert_eq!(store.forget(&what, 9).await.unwrap(), [entry(1).forgotten()]);
+}
+
 #[tokio::test]
 async fn a_node_of_a_cluster_that_would_lose_tokens_is_refused() {
     let cluster = Cluster::start(&[]);

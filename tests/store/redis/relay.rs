@@ -10,7 +10,7 @@ use tidegate::vault::store::redis::Redis;
 use tidegate::vault::store::redis::settings::Settings;
 use tidegate::vault::store::{Entry, Forget, TokenStore};
 
-use crate::entries::{all, entry, number_of, rival, subject, token};
+use crate::entries::{all, digest, entry, number_of, rival, subject, token};
 use crate::servers::{DURABLE, Server};
 
 use super::{new_prefix, settings};
@@ -123,5 +123,44 @@ async fn a_connection_that_breaks_at_any_answer_leaves_what_agrees() {
         // With time for another try, and without.
         let time = if count % 2 == 0 { Duration::from_secs(20) } else { Duration::from_millis(400) };
         breaks_at(&[server.port], &relays, count, time).await;
+    }
+}
+
+/// Everything that leads to the three values of the next test.
+fn all_ways() -> [Forget; 6] {
+    [
+        Forget::Values((0..3).map(digest).collect()),
+        Forget::Tokens((0..3).map(|number| token(number, 0)).collect()),
+        Forget::Subject(subject(1)),
+        Forget::EndedBefore(u64::MAX),
+        Forget::Domain([0; 16], None),
+        Forget::IssuedBefore(u64::MAX),
+    ]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_forgotten_is_told_though_an_answer_is_lost() {
+    let server = Server::start(DURABLE);
+    let relay = Relay::start(server.port);
+    let store = Redis::open(settings(&[relay.port], "tidegate")).await.unwrap();
+    let entries: Vec<_> =
+        (0..3).map(|number| Entry { subjects: vec![subject(1)], ends_ms: Some(number), ..entry(number) }).collect();
+    let mut expected: Vec<_> = entries.iter().map(Entry::forgotten).collect();
+    expected.sort_unstable_by_key(|one| one.token);
+    for what in all_ways() {
+        let mut broken = true;
+        let mut count = 0;
+        // Until all answers came.
+        while broken {
+            count += 1;
+            store.put_if_absent(&entries).await.unwrap();
+            relay.break_at(count);
+            let mut told = store.forget(&what, 10).await.unwrap();
+            broken = relay.left.load(Ordering::SeqCst) <= 0;
+            relay.break_at(i64::MAX);
+            told.sort_unstable_by_key(|one| one.token);
+            assert_eq!(told, expected, "{what:?}, at {count}");
+        }
+        assert!(count > 2, "{what:?}: one of them was the answer to the removal");
     }
 }

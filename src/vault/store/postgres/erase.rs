@@ -1,6 +1,6 @@
 //! Operators' calls: what goes through much. They have a connection and a limit of their own, so that nobody waits behind them.
 //!
-//! What is to be forgotten is sought first and then removed by its tokens. So it is known what was on its way when a connection
+//! What is to be forgotten is sought first and then removed by its tokens. A row that does not read keeps no other from being forgotten or seen. So it is known what was on its way when a connection
 //! breaks: it is removed once more over the next one, and told, so that no partner's notice lacks it. Start at [`forget`].
 
 use std::collections::HashSet;
@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::types::ToSql;
 
-use super::super::{Forget, Forgotten, Page, TokenId};
+use super::super::{Forget, Forgotten, Page, Spelling, TokenId};
 use super::connect::Connection;
 use super::failure::Failure;
 use super::link::Link;
@@ -19,14 +19,17 @@ const PERSISTENCE: Duration = Duration::from_secs(30);
 /// Between two attempts.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// What was found, and the tokens of rows that do not read.
+type Sought = (Vec<Forgotten>, Vec<Vec<u8>>);
+
 /// Forgets at most `most` of what is meant.
 pub(super) async fn forget(link: &mut Link, what: &Forget, most: usize) -> Result<Vec<Forgotten>, Failure> {
     let mut gone = Vec::new();
     while gone.len() < most {
         let wanted = most - gone.len();
-        let sought = seek(link, what, wanted).await?;
-        let last = sought.len() < wanted;
-        gone.extend(remove(link, sought).await?);
+        let (sought, unread) = look(link, what, wanted).await?;
+        let last = sought.len() + unread.len() < wanted;
+        gone.extend(remove(link, sought, unread).await?);
         if last {
             break;
         }
@@ -34,8 +37,15 @@ pub(super) async fn forget(link: &mut Link, what: &Forget, most: usize) -> Resul
     Ok(gone)
 }
 
-/// At most `most` of what is meant.
+/// At most `most` of what is meant; what does not read, with its token alone.
 pub(super) async fn seek(link: &mut Link, what: &Forget, most: usize) -> Result<Vec<Forgotten>, Failure> {
+    let (mut sought, unread) = look(link, what, most).await?;
+    let tokens = unread.iter().filter_map(|token| TokenId::try_from(token.as_slice()).ok());
+    sought.extend(tokens.map(|token| Forgotten { token, domain: [0; 16], epoch: 0, spelling: Spelling::Opaque }));
+    Ok(sought)
+}
+
+async fn look(link: &mut Link, what: &Forget, most: usize) -> Result<Sought, Failure> {
     let connection = link.take().await?;
     let sought = link.limited(connection.seek(what, most)).await;
     link.give_back(connection, sought.as_ref().err().into_iter());
@@ -50,17 +60,24 @@ pub(super) async fn visit(link: &mut Link, after: Option<TokenId>, count: usize)
     page
 }
 
-/// Removes these, and gives those that were there; where it is not known what came of an attempt, all that are gone now.
-async fn remove(link: &mut Link, sought: Vec<Forgotten>) -> Result<Vec<Forgotten>, Failure> {
-    if sought.is_empty() {
+/// Removes these, and gives those that were there; where it is not known what came of an attempt, all that are gone now. What did not
+/// read is removed as well, and told to nobody: whose it is cannot be read.
+async fn remove(link: &mut Link, sought: Vec<Forgotten>, unread: Vec<Vec<u8>>) -> Result<Vec<Forgotten>, Failure> {
+    if !unread.is_empty() {
+        tracing::error!(
+            target: "tidegate", count = unread.len(),
+            "entries that are to be forgotten do not read: their rows are removed, and told to nobody"
+        );
+    }
+    let tokens: Vec<&[u8]> = sought.iter().map(|one| &one.token[..]).chain(unread.iter().map(Vec::as_slice)).collect();
+    if tokens.is_empty() {
         return Ok(sought);
     }
-    let tokens: Vec<&[u8]> = sought.iter().map(|one| &one.token[..]).collect();
     let (began, mut unknown) = (Instant::now(), false);
     loop {
         match remove_once(link, &tokens).await {
             Ok(removed) => {
-                let gone = sought.iter().filter(|one| unknown || removed.contains(&one.token));
+                let gone = sought.iter().filter(|one| unknown || removed.contains(&one.token[..]));
                 return Ok(gone.copied().collect());
             }
             Err(failure) if began.elapsed() > PERSISTENCE => return Err(failure),
@@ -72,7 +89,7 @@ async fn remove(link: &mut Link, sought: Vec<Forgotten>) -> Result<Vec<Forgotten
     }
 }
 
-async fn remove_once(link: &mut Link, tokens: &[&[u8]]) -> Result<HashSet<TokenId>, Failure> {
+async fn remove_once(link: &mut Link, tokens: &[&[u8]]) -> Result<HashSet<Vec<u8>>, Failure> {
     let connection = link.take().await?;
     let removed = link.limited(connection.remove(tokens)).await;
     link.give_back(connection, removed.as_ref().err().into_iter());
@@ -81,17 +98,25 @@ async fn remove_once(link: &mut Link, tokens: &[&[u8]]) -> Result<HashSet<TokenI
 
 impl Connection {
     /// At most `most` of what is meant.
-    async fn seek(&self, what: &Forget, most: usize) -> Result<Vec<Forgotten>, Failure> {
+    async fn seek(&self, what: &Forget, most: usize) -> Result<Sought, Failure> {
         let (condition, about) = meant(what);
         let most = i64::try_from(most).unwrap_or(i64::MAX);
         let rows = self.client.query(&sql::seek(&condition), &[&*about, &most]).await?;
-        rows.iter().map(rows::forgotten).collect()
+        let (mut sought, mut unread) = (Vec::with_capacity(rows.len()), Vec::new());
+        for row in &rows {
+            match rows::forgotten(row) {
+                Ok(one) => sought.push(one),
+                Err(_) => unread.extend(rows::token(row, 0)?.map(<[u8]>::to_vec)),
+            }
+        }
+        Ok((sought, unread))
     }
 
-    async fn remove(&self, tokens: &[&[u8]]) -> Result<HashSet<TokenId>, Failure> {
+    async fn remove(&self, tokens: &[&[u8]]) -> Result<HashSet<Vec<u8>>, Failure> {
         let rows = self.client.query(sql::REMOVE, &[&tokens]).await?;
         self.doubt()?;
-        rows.iter().filter_map(|row| rows::token(row, 0).transpose()).collect()
+        let token = |row| Ok(rows::token(row, 0)?.map(<[u8]>::to_vec));
+        rows.iter().filter_map(|row| token(row).transpose()).collect()
     }
 
     async fn page(&self, after: Option<TokenId>, count: usize) -> Result<Page, Failure> {

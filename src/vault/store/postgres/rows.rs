@@ -3,7 +3,7 @@
 use tokio_postgres::Row;
 use tokio_postgres::types::FromSql;
 
-use super::super::{Entry, Forgotten, Spelling, TokenId};
+use super::super::{Entry, Forgotten, Spelling};
 use super::failure::Failure;
 
 /// Of `ENTRIES`.
@@ -34,10 +34,9 @@ pub(super) fn forgotten(row: &Row) -> Result<Forgotten, Failure> {
     })
 }
 
-/// A token, unless there is none.
-pub(super) fn token(row: &Row, at: usize) -> Result<Option<TokenId>, Failure> {
-    let bytes: Option<&[u8]> = column(row, at)?;
-    bytes.map(|bytes| bytes.try_into().map_err(|_| Failure::Damaged)).transpose()
+/// A token as it stands there, unless there is none.
+pub(super) fn token(row: &Row, at: usize) -> Result<Option<&[u8]>, Failure> {
+    column(row, at)
 }
 
 /// So many bytes.

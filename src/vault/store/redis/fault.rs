@@ -164,6 +164,11 @@ impl Fault {
         )
     }
 
+    /// What was asked may have been done all the same, and asking again may tell.
+    pub(super) fn leaves_open(&self) -> bool {
+        self.passes() || matches!(self, Self::Replicas { .. } | Self::NotSynced { .. } | Self::Late)
+    }
+
     /// Of this question alone: the store answers others.
     pub(super) fn is_of_the_question(&self) -> bool {
         matches!(self, Self::Damaged | Self::TokenTaken)

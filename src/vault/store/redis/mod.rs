@@ -35,6 +35,7 @@ pub mod fault;
 mod forget;
 mod keys;
 mod nodes;
+mod places;
 mod proof;
 mod row;
 mod scripts;
@@ -46,7 +47,7 @@ use std::sync::Mutex;
 
 use super::{Answer, Entry, Forget, Forgotten, Page, StoreError, TokenId, TokenStore, ValueDigest, check_sizes};
 use fault::Fault;
-use forget::{Act, Sweep};
+use forget::Sweep;
 use keys::{Bucket, Kind, POINTER_BUCKETS};
 use nodes::{Command, Nodes};
 use scripts::Script;
@@ -175,7 +176,8 @@ impl Redis {
         while next < POINTER_BUCKETS && page.entries.len() < count {
             let buckets = next..(next + width).min(POINTER_BUCKETS);
             (next, width) = (buckets.end, (2 * width).min(PAGE_BUCKETS));
-            let mut found = self.pointers_of_buckets(buckets).await?;
+            let (mut found, unread) = self.pointers_of_buckets(buckets).await?;
+            page.damaged += unread;
             found.retain(|(_, token)| after.is_none_or(|after| *token > after));
             found.sort_unstable_by_key(|(_, token)| *token);
             for some in found.chunks(count.clamp(1, 1000)) {
@@ -187,21 +189,27 @@ impl Redis {
         Ok(page)
     }
 
-    async fn pointers_of_buckets(&self, buckets: std::ops::Range<u16>) -> Result<Vec<(ValueDigest, TokenId)>, Fault> {
+    /// All pointers of these, and how many do not read.
+    async fn pointers_of_buckets(
+        &self,
+        buckets: std::ops::Range<u16>,
+    ) -> Result<(Vec<(ValueDigest, TokenId)>, u64), Fault> {
         let command = |number| {
             let bucket = keys::pointer_bucket(number);
             Command::read(bucket, &[b"HGETALL", &self.nodes.keys().name(bucket, Kind::Pointers)])
         };
         let commands: Vec<_> = buckets.map(command).collect();
-        let mut found = Vec::new();
+        let (mut found, mut damaged) = (Vec::new(), 0);
         for reply in self.nodes.all(&commands).await? {
             for [token, pointer] in reply.list().ok_or_else(garbled)?.as_chunks().0 {
-                let token = token.text().and_then(|token| TokenId::try_from(token).ok()).ok_or(Fault::Damaged)?;
-                let digest = pointer.text().and_then(led_to).ok_or(Fault::Damaged)?;
-                found.push((digest, token));
+                let token = token.text().and_then(|token| TokenId::try_from(token).ok());
+                match pointer.text().and_then(led_to).zip(token) {
+                    Some(pair) => found.push(pair),
+                    None => damaged += 1,
+                }
             }
         }
-        Ok(found)
+        Ok((found, damaged))
     }
 
     /// Has every server write something; that what they promise still holds is asked for beside.
@@ -248,6 +256,7 @@ fn won(reply: &Reply) -> Result<Option<TokenId>, Fault> {
         Reply::Number(0) => Ok(None),
         Reply::Number(1) => Err(Fault::TokenTaken),
         Reply::Number(2) => Err(Fault::Late),
+        Reply::Number(3) => Err(Fault::Damaged),
         _ => Err(garbled()),
     }
 }
@@ -295,11 +304,11 @@ impl TokenStore for Redis {
     }
 
     fn seek<'a>(&'a self, what: &'a Forget, most: usize) -> Answer<'a, Vec<Forgotten>> {
-        Box::pin(async move { self.take_all(Act::Look, what, most).await.map_err(failed("seek")) })
+        Box::pin(async move { self.tell(what, most).await.map_err(failed("seek")) })
     }
 
     fn forget<'a>(&'a self, what: &'a Forget, most: usize) -> Answer<'a, Vec<Forgotten>> {
-        Box::pin(async move { self.take_all(Act::Drop, what, most).await.map_err(failed("forget")) })
+        Box::pin(async move { self.forget_all(what, most).await.map_err(failed("forget")) })
     }
 
     fn visit(&self, after: Option<TokenId>, count: usize) -> Answer<'_, Page> {

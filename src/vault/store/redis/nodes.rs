@@ -14,8 +14,9 @@ use tokio::time::{Instant, sleep};
 
 use super::connection::{Connection, confirms};
 use super::fault::{Fault, Unfit, passes};
-use super::keys::{Bucket, Keys, Kind, SLOTS};
-use super::proof::{self, Server};
+use super::keys::{Bucket, Keys, Kind};
+use super::places::{Found, Places, elsewhere, find_places};
+use super::proof;
 use super::scripts::{Script, Shas};
 use super::settings::{Address, Settings};
 use super::wire::{self, Reply};
@@ -35,15 +36,6 @@ pub(super) struct Nodes {
     nodes: Mutex<HashMap<Address, Arc<Node>>>,
     /// When somebody last looked who has what.
     looked: tokio::sync::Mutex<Option<Instant>>,
-}
-
-/// Who has which slot.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Places {
-    /// One server has all.
-    One(Address),
-    /// The last slot of each range, and whose it is. A slot that is in no range is nobody's.
-    Many(BTreeMap<u16, (u16, Address)>),
 }
 
 /// One server.
@@ -157,11 +149,17 @@ impl Nodes {
 
     /// Has all of these done, and gives their answers in order.
     pub(super) async fn all(&self, commands: &[Command]) -> Result<Vec<Reply>, Fault> {
+        self.all_told(commands).await.map(|(replies, _)| replies)
+    }
+
+    /// As [`Self::all`]; and whether one of them may have been done twice, the first time by a try whose answer was lost.
+    pub(super) async fn all_told(&self, commands: &[Command]) -> Result<(Vec<Reply>, bool), Fault> {
         let (began, mut pause) = (Instant::now(), PAUSE);
         // A little less than the caller's own limit: what is wrong is then told by us, who know it.
         let limit = self.settings.time * 9 / 10;
         let mut replies: Vec<_> = commands.iter().map(|_| Reply::Nothing).collect();
         let mut open: Vec<_> = (0..commands.len()).map(|number| Open { number, sent_on: None }).collect();
+        let mut twice = false;
         while !open.is_empty() {
             let mut again = Vec::new();
             let mut delayed = None;
@@ -177,7 +175,10 @@ impl Nodes {
                     Verdict::Moved(to) => self.moved(commands, number, to),
                     Verdict::SentOn(to) => sent_on = Some(to),
                     Verdict::Reload => {}
-                    Verdict::Later(fault) => delayed = Some(fault),
+                    Verdict::Later(fault) => {
+                        twice |= !matches!(fault, Fault::NotNow { .. } | Fault::Uncovered(_));
+                        delayed = Some(fault);
+                    }
                     Verdict::Never(fault) => return Err(fault),
                 }
                 again.push(Open { number, sent_on });
@@ -194,7 +195,7 @@ impl Nodes {
             }
             open = again;
         }
-        Ok(replies)
+        Ok((replies, twice))
     }
 
     /// Sends each to where it belongs, all of a server's at once.
@@ -287,9 +288,7 @@ impl Nodes {
         let Some(slot) = commands.get(number).map(|command| command.bucket.slot) else { return };
         self.places.rcu(|places| {
             let mut places = Places::clone(places);
-            if let Places::Many(ranges) = &mut places {
-                assign(ranges, slot, &to);
-            }
+            places.moved(slot, &to);
             places
         });
     }
@@ -314,83 +313,6 @@ impl Nodes {
     }
 }
 
-/// What one of the servers told.
-struct Found {
-    /// It.
-    first: Address,
-    places: Places,
-    /// The most that one of them has.
-    replicas: u32,
-    shas: Shas,
-}
-
-/// Asks the servers, until one tells.
-async fn find_places(settings: &Arc<Settings>, known: &[Address]) -> Result<Found, Fault> {
-    let mut fault = Fault::Settings("no server is named".to_owned());
-    for address in known {
-        match ask_for_places(settings, address).await {
-            Ok(found) => return Ok(found),
-            // What mends itself says less than what does not.
-            Err(found) if fault.passes() || matches!(fault, Fault::Settings(_)) => fault = found,
-            Err(_) => {}
-        }
-    }
-    Err(fault)
-}
-
-async fn ask_for_places(settings: &Arc<Settings>, address: &Address) -> Result<Found, Fault> {
-    let (connection, Server { clustered, unfit, replicas }, shas) = Connection::open(address, settings).await?;
-    match unfit {
-        // Of a cluster, a replica knows as well as any.
-        Some(Unfit::Replica) if clustered => {}
-        Some(unfit) => return Err(Fault::Unfit { node: address.clone(), unfit }),
-        None => {}
-    }
-    if !clustered {
-        return Ok(Found { first: address.clone(), places: Places::One(address.clone()), replicas, shas });
-    }
-    let mut frame = Vec::new();
-    wire::push(&mut frame, &[b"CLUSTER", b"SLOTS"]);
-    let replies = connection.ask(frame, 1, false).await?;
-    let ranges = match replies.first() {
-        Some(Reply::List(ranges)) => ranges,
-        Some(Reply::Refused { code, .. }) => return Err(proof::refusal(address, code)),
-        _ => return Err(Fault::Garbled { node: address.clone() }),
-    };
-    // Of each range: first and last slot, its primary, its replicas.
-    let nodes = ranges.iter().filter_map(Reply::list).map(<[Reply]>::len).max().unwrap_or(0);
-    let ranges = ranges.iter().map(|range| read_range(address, range)).collect::<Option<_>>();
-    let places = Places::Many(ranges.ok_or_else(|| Fault::Garbled { node: address.clone() })?);
-    Ok(Found { first: address.clone(), places, replicas: u32::try_from(nodes.saturating_sub(3)).unwrap_or(0), shas })
-}
-
-/// First and last slot, then the primary: its host, which may be left to us, and its port.
-fn read_range(asked: &Address, range: &Reply) -> Option<(u16, (u16, Address))> {
-    let [first, last, primary, ..] = range.list()? else { return None };
-    let [host, port, ..] = primary.list()? else { return None };
-    let host = match host.text() {
-        Some(host) if !host.is_empty() && host != b"?" => std::str::from_utf8(host).ok()?.to_owned(),
-        _ => asked.host.clone(),
-    };
-    let slot = |reply: &Reply| u16::try_from(reply.number()?).ok().filter(|slot| *slot < SLOTS);
-    Some((slot(last)?, (slot(first)?, Address { host, port: u16::try_from(port.number()?).ok()? })))
-}
-
-/// Gives one slot to somebody, out of whatever range it is in.
-fn assign(ranges: &mut BTreeMap<u16, (u16, Address)>, slot: u16, to: &Address) {
-    let found = ranges.range(slot..).next().map(|(last, (first, owner))| (*last, *first, owner.clone()));
-    if let Some((last, first, owner)) = found.filter(|(_, first, _)| *first <= slot) {
-        ranges.remove(&last);
-        if first < slot {
-            ranges.insert(slot - 1, (first, owner.clone()));
-        }
-        if slot < last {
-            ranges.insert(last, (slot + 1, owner));
-        }
-    }
-    ranges.insert(slot, (slot, to.clone()));
-}
-
 fn judge(node: &Address, reply: Reply) -> Verdict {
     match reply {
         Reply::Refused { code, to } => match (code.as_str(), to.as_deref().and_then(|to| elsewhere(node, to))) {
@@ -401,34 +323,6 @@ fn judge(node: &Address, reply: Reply) -> Verdict {
             (other, _) => Verdict::Never(proof::refusal(node, other)),
         },
         reply => Verdict::Done(reply),
-    }
-}
-
-/// Where it was sent on to; without a host it is the one that said so.
-fn elsewhere(node: &Address, to: &str) -> Option<Address> {
-    let to = Address::parse(to)?;
-    Some(if to.host.is_empty() || to.host == "?" { Address { host: node.host.clone(), ..to } } else { to })
-}
-
-impl Places {
-    fn of(&self, slot: u16) -> Option<&Address> {
-        match self {
-            Self::One(address) => Some(address),
-            Self::Many(ranges) => {
-                let (_, (first, address)) = ranges.range(slot..).next()?;
-                (*first <= slot).then_some(address)
-            }
-        }
-    }
-
-    fn all(&self) -> Vec<Address> {
-        let mut all = match self {
-            Self::One(address) => vec![address.clone()],
-            Self::Many(ranges) => ranges.values().map(|(_, address)| address.clone()).collect(),
-        };
-        all.sort();
-        all.dedup();
-        all
     }
 }
 
@@ -450,44 +344,5 @@ impl Node {
         line.failed = opened.as_ref().err().map(|fault| (Instant::now(), fault.clone()));
         line.connection = opened.as_ref().ok().cloned();
         opened
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn address(port: u16) -> Address {
-        Address { host: "h".into(), port }
-    }
-
-    #[test]
-    fn a_slot_that_moves_leaves_the_others_where_they_are() {
-        let mut ranges = BTreeMap::from([(99, (0, address(1))), (200, (100, address(2)))]);
-        for (slot, port) in [(50, 3), (0, 4), (99, 5), (100, 1), (300, 6), (50, 1)] {
-            assign(&mut ranges, slot, &address(port));
-        }
-        let places = Places::Many(ranges);
-        let check = |slot, port: Option<u16>| assert_eq!(places.of(slot), port.map(address).as_ref(), "{slot}");
-        for (slot, port) in
-            [(0, 4), (1, 1), (49, 1), (50, 1), (51, 1), (98, 1), (99, 5), (100, 1), (101, 2), (200, 2), (300, 6)]
-        {
-            check(slot, Some(port));
-        }
-        check(201, None);
-        check(301, None);
-        assert_eq!(places.all(), [1, 2, 4, 5, 6].map(address));
-    }
-
-    #[test]
-    fn where_to_is_read_with_and_without_a_host() {
-        let check =
-            |to: &str, host: &str| assert_eq!(elsewhere(&address(1), to), Some(Address { host: host.into(), port: 7 }));
-        check("x.internal:7", "x.internal");
-        check("[::1]:7", "::1");
-        check("::1:7", "::1");
-        check(":7", "h");
-        check("?:7", "h");
-        assert_eq!(elsewhere(&address(1), "x"), None);
     }
 }

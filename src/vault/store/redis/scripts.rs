@@ -16,12 +16,13 @@ pub(super) enum Script {
     Unpoint,
     Find,
     Get,
+    Seek,
     Drop,
     Sift,
 }
 
 /// How many there are.
-pub(super) const COUNT: usize = 7;
+pub(super) const COUNT: usize = 8;
 
 const LAYOUT: &str = include_str!("scripts/layout.lua");
 const SOURCES: [&str; COUNT] = [
@@ -30,6 +31,7 @@ const SOURCES: [&str; COUNT] = [
     include_str!("scripts/unpoint.lua"),
     include_str!("scripts/find.lua"),
     include_str!("scripts/get.lua"),
+    include_str!("scripts/seek.lua"),
     include_str!("scripts/drop.lua"),
     include_str!("scripts/sift.lua"),
 ];

@@ -1,10 +1,15 @@
--- KEYS: rows, index. ARGV: digest, token or '', what has to stand in the index or ''.
--- The row up to its epoch, and the time in s; false if there is none such.
+-- KEYS: rows, index. ARGV: digest, token; for what does not read, and for what leads to nothing: digest, '', what stands in the index or ''.
+-- Whether the row was there (1, 0), and the time in s: it is not there now.
 local rows, index, digest = KEYS[1], KEYS[2], ARGV[1]
 must_be_primary(rows)
+local now = tonumber(redis.call('TIME')[1])
 local row = redis.call('HGET', rows, digest)
-if not row or (ARGV[2] ~= '' and token_of(row) ~= ARGV[2]) then return false end
-if ARGV[3] ~= '' and not redis.call('ZSCORE', index, ARGV[3]) then return false end
+if ARGV[2] == '' then
+  if row and is_row(row) then return { 0, now } end
+  if ARGV[3] ~= '' then redis.call('ZREM', index, ARGV[3]) end
+  return { redis.call('HDEL', rows, digest), now }
+end
+if not row or not is_row(row) or token_of(row) ~= ARGV[2] then return { 0, now } end
 redis.call('HDEL', rows, digest)
 local ends = ends_of(row)
 if ends then redis.call('ZREM', index, 'e' .. ends .. digest) end
@@ -17,4 +22,4 @@ if is_spilt(row) then
     redis.call('ZREM', index, member, 's' .. member:sub(34) .. digest)
   end
 end
-return { row:sub(1, 39), tonumber(redis.call('TIME')[1]) }
+return { 1, now }

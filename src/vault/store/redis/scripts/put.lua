@@ -1,10 +1,14 @@
 -- KEYS: rows, index, and on a server by itself: pointers.
 -- ARGV: digest, row without subjects, subjects, how ('look', 'make'), tag of the rows, last time to make it in ms or ''.
--- The token that the value has; 0: it has none; 1: the token is another value's; 2: too late.
+-- The token that the value has; 0: it has none; 1: the token is another value's; 2: too late; 3: its row does not read.
 local INLINE = 32
 local rows, index, pointers = KEYS[1], KEYS[2], KEYS[3]
 local digest, subjects = ARGV[1], ARGV[3]
 local row = redis.call('HGET', rows, digest)
+if row and not is_row(row) then
+  must_be_primary(rows)
+  return 3
+end
 local is_new = not row
 if is_new then
   if ARGV[4] == 'look' then
