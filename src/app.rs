@@ -8,6 +8,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::task::JoinSet;
+
 use crate::admin::desk::Desk;
 use crate::admin::{self, Admin};
 use crate::clock::Clock;
@@ -30,6 +32,8 @@ use crate::vault::store::open;
 use crate::vault::stored::ask::Stored;
 use crate::vault::stored::ends;
 
+pub mod vault;
+
 /// A running proxy. Dropped without [`App::stop`] it cuts its connections and leaves the record without the mark of an
 /// orderly stop.
 #[derive(Debug)]
@@ -45,6 +49,8 @@ pub struct App {
     _workers: Arc<Workers>,
     admin: Option<Admin>,
     watch: Watch,
+    /// Copies the vault to another store; ends with this.
+    _copying: JoinSet<()>,
 }
 
 /// Why the program does not start, or why a reload was not done. For the operator: says what was found and what was wanted.
@@ -91,10 +97,7 @@ impl App {
     /// The first part that cannot be built; nothing is left running then.
     pub async fn start(settings: Settings, clock: Clock) -> Result<Self, Error> {
         let metrics = Metrics::new();
-        let store = match &settings.vault {
-            Some(vault) => Some(Arc::new(open::open(vault, metrics.store()).await?)),
-            None => None,
-        };
+        let (store, copying) = vault::open(&settings, &metrics).await?;
         if let Some(store) = &store {
             tokio::spawn(ends::forget_ended(Arc::downgrade(store), clock.clone()));
         }
@@ -145,7 +148,19 @@ impl App {
         if let Some(admin) = &admin {
             tracing::info!(target: "tidegate", listener = "admin", address = %admin.address(), "listening");
         }
-        Ok(Self { settings, clock, metrics, ledger, registry, proxy, listeners, _workers: workers, admin, watch })
+        Ok(Self {
+            settings,
+            clock,
+            metrics,
+            ledger,
+            registry,
+            proxy,
+            listeners,
+            _workers: workers,
+            admin,
+            watch,
+            _copying: copying,
+        })
     }
 
     /// Where a listener listens, by its name in the settings.

@@ -151,6 +151,7 @@ impl House {
             keys: keys::source::Settings::folder(&path.join("keys")),
             vault: None,
             reveal: None,
+            vault_to: None,
             ledger: ledger::Settings {
                 folder: path.join("record"),
                 durability: ledger::Durability::Strict,

@@ -9,11 +9,13 @@ use std::io::{self, BufRead, Write};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use crate::app::vault::both;
+use crate::config;
 use crate::ids::{Category, DomainId};
 use crate::keys::KeyRing;
 use crate::telemetry::Metrics;
 use crate::vault::Vault;
-use crate::vault::store::open;
+use crate::vault::store::{TokenStore, open};
 use crate::vault::stored::ask::Stored;
 use crate::vault::stored::erase::{Erased, What};
 
@@ -165,8 +167,16 @@ impl House {
         }
         chosen.wait_for_nothing();
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(say)?;
-        let store = runtime.block_on(open::open(&chosen, Metrics::new().store())).map_err(say)?;
-        let vault = Vault::new(Arc::new(keys)).with_store(Stored::new(Arc::new(store), chosen.time));
+        let store: Arc<dyn TokenStore> = match settings.vault_to {
+            None => Arc::new(runtime.block_on(open::open(&chosen, Metrics::new().store())).map_err(say)?),
+            // What is forgotten while a store is moved is forgotten in both.
+            Some(file) => {
+                let mut other = config::other_vault(&file).map_err(|error| say(format!("`vault.to`: {error}")))?;
+                other.wait_for_nothing();
+                Arc::new(runtime.block_on(both(&chosen, &other)).map_err(say)?.0)
+            }
+        };
+        let vault = Vault::new(Arc::new(keys)).with_store(Stored::new(store, chosen.time));
         Ok(Self { runtime, vault, domains: if scope.domains.is_empty() { all } else { domains } })
     }
 

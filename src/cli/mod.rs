@@ -21,6 +21,7 @@ pub mod init;
 pub mod keys;
 pub mod run;
 pub mod token;
+pub mod vault;
 
 /// How a command ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +68,8 @@ enum Command {
     Forget(erase::ForgetArgs),
     /// Have tokens turned back, as an operator
     Token(token::Args),
+    /// Copy what is stored into a sealed file, from one, or into another store
+    Vault(vault::Args),
     /// Try it: a sample upstream, two partners and the proxy, all on this machine
     Demo(demo::Args),
     /// Write settings and a first policy for an upstream of yours
@@ -130,6 +133,7 @@ pub fn run(args: impl Iterator<Item = OsString>, out: &mut dyn Write, err: &mut 
         Command::Subject(args) => erase::subject(args, out, err),
         Command::Forget(args) => erase::forget(args, out, err),
         Command::Token(args) => token::run(args, out, err),
+        Command::Vault(args) => vault::run(args, out, err),
         Command::Demo(args) => demo::run(args, out, err),
         Command::Init(args) => init::run(args, out, err),
         Command::Version => {

@@ -126,6 +126,7 @@ pub(super) fn settings(reader: &mut Reader<'_>, table: &Table) -> Settings {
         keys: reader.keys(&root.below("keys")),
         vault: reader.vault(&root.below("vault")),
         reveal: reader.reveal(&root.below("reveal"), admin),
+        vault_to: reader.path(&root.below("vault"), "to"),
         ledger: reader.ledger(&root.below("ledger")),
         policies: reader.folder(&root, "policies"),
         telemetry: reader.telemetry(&root.below("telemetry")),

@@ -136,6 +136,7 @@ pub const KEYS: &[Key] = &[
     key("reveal.two_operators", Kind::Flag, As("false")),
     key("reveal.within", time(1000, 24 * HOUR), As("15m")),
     key("reveal.operator.*.sha256", Kind::Text, Required),
+    key("vault.to", Kind::Path, Absent),
     key("ledger.folder", Kind::Path, As("ledger")),
     key("ledger.durability", Kind::Choice(&["strict", "batched"]), As("strict")),
     key("ledger.batch", time(1, 60_000), As("20ms")),

@@ -45,6 +45,8 @@ pub struct Settings {
     pub vault: Option<crate::vault::store::open::Settings>,
     /// Operators who may have tokens turned back outside of traffic; `None`: nobody may.
     pub reveal: Option<crate::admin::desk::Settings>,
+    /// Settings whose vault is to have all that this one keeps.
+    pub vault_to: Option<PathBuf>,
     /// The record.
     pub ledger: ledger::Settings,
     /// Folder of the policies.
@@ -163,6 +165,17 @@ pub fn load(
     }
     complaints.sort_by_key(|complaint| line_and_column(&complaint.place));
     Err(complaints)
+}
+
+/// The store that other settings have, for who moves to it. Variables for `vault` are for the store that is moved.
+///
+/// # Errors
+/// What is wrong with the file.
+pub fn other_vault(file: &Path) -> Result<crate::vault::store::open::Settings, String> {
+    let environment = std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)));
+    let environment = environment.filter(|(key, _)| !key.starts_with("TIDEGATE_VAULT__"));
+    let settings = load(file, environment, &[]).map_err(|complaints| render(&complaints))?;
+    settings.vault.ok_or_else(|| format!("there is no `[vault]` in `{}`", file.display()))
 }
 
 /// The two numbers at the end of a place in the file; places elsewhere come last.

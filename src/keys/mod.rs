@@ -330,6 +330,13 @@ impl KeyRing {
         self.0.source.derived("entity tags")
     }
 
+    /// From which the keys of the vault's archives are derived: the same wherever the root key is, so that an archive is of use
+    /// where the domains' secrets were restored.
+    #[must_use]
+    pub fn archives(&self) -> Key {
+        self.0.source.derived("vault archives")
+    }
+
     /// All domains and their living epochs, sorted.
     ///
     /// # Errors

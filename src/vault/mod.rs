@@ -17,6 +17,7 @@ pub mod store;
 pub mod stored;
 pub mod strays;
 pub mod token;
+pub mod transfer;
 
 use std::borrow::Cow;
 use std::fmt;

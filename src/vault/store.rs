@@ -14,7 +14,7 @@ pub mod open;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod redis;
-mod row;
+pub(in crate::vault) mod row;
 
 use std::fmt;
 use std::future::Future;

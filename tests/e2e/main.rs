@@ -25,6 +25,8 @@ mod identity;
 mod inside;
 mod keys;
 mod limits;
+#[cfg(feature = "postgres")]
+mod moving;
 mod operate;
 mod outbound;
 mod parts;

@@ -1,7 +1,7 @@
 //! Stored tokens in PostgreSQL, end to end: through the settings, with nothing in the server's files that anybody could read.
 
 #[path = "../store/postgres/server.rs"]
-mod server;
+pub(super) mod server;
 
 use std::path::Path;
 use std::sync::Arc;

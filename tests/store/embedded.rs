@@ -17,7 +17,7 @@ pub(crate) fn settings(folder: &std::path::Path) -> Settings {
     Settings { folder: folder.join("vault"), cache_bytes: 1 << 20, patience: Duration::from_secs(20) }
 }
 
-struct Folder {
+pub(crate) struct Folder {
     folder: TempDir,
     /// One process opens it once; its handles share it.
     open: Mutex<Option<Embedded>>,

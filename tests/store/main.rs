@@ -33,6 +33,7 @@ mod postgres;
 mod redis;
 mod servers;
 mod torn;
+mod transfer;
 
 #[cfg(feature = "postgres")]
 /// Asks again and again until it is so; false if it is not within a minute.

@@ -16,14 +16,14 @@ const HEAD: usize = 1 + 1 + 1 + 32 + 16 + 4 + 8;
 const SUBJECTS_MAX: usize = u16::MAX as usize;
 
 /// What [`decode`] read.
-pub(super) struct Row {
-    pub(super) entry: Entry,
+pub(in crate::vault) struct Row {
+    pub(in crate::vault) entry: Entry,
     /// Not all subjects are in it.
-    pub(super) spilt: bool,
+    pub(in crate::vault) spilt: bool,
 }
 
 /// The bytes of an entry. `spilt` says that not all of its subjects are among them.
-pub(super) fn encode(entry: &Entry, spilt: bool) -> Vec<u8> {
+pub(in crate::vault) fn encode(entry: &Entry, spilt: bool) -> Vec<u8> {
     let subjects = entry.subjects.get(..SUBJECTS_MAX).unwrap_or(&entry.subjects);
     let mut row = Vec::with_capacity(HEAD + 10 + 16 * subjects.len() + entry.sealed.len());
     let ends = if entry.ends_ms.is_some() { ENDS } else { 0 };
@@ -40,7 +40,7 @@ pub(super) fn encode(entry: &Entry, spilt: bool) -> Vec<u8> {
 }
 
 /// The entry of a token from its bytes; `None` if [`encode`] did not make them.
-pub(super) fn decode(token: TokenId, row: &[u8]) -> Option<Row> {
+pub(in crate::vault) fn decode(token: TokenId, row: &[u8]) -> Option<Row> {
     let (&[form, flags, spelling], rest) = row.split_first_chunk()?;
     if form != FORM || flags & !(ENDS | SPILT) != 0 {
         return None;

@@ -184,6 +184,15 @@ impl Tidegate {
         self.halt().await
     }
 
+    /// Starts it once more after [`Tidegate::halt`], with these settings besides; or says why it does not start.
+    pub async fn again(&mut self, set: &[String]) -> Result<(), String> {
+        let set = [self.ground.set(), set].concat();
+        let settings = config::load(&self.ground.settings_file(), std::iter::empty(), &set).unwrap();
+        let started = spawn(App::start(settings, self.clock.clone())).await;
+        self.app = Some(started.map_err(|error| error.to_string())?);
+        Ok(())
+    }
+
     /// As [`Tidegate::stop`]; what it left behind is still there.
     pub async fn halt(&mut self) -> bool {
         let app = self.app.take().unwrap();
