@@ -26,6 +26,7 @@ async fn open(server: &Server, port: u16) -> Arc<dyn TokenStore> {
         connect: Duration::from_secs(10),
         time: Duration::from_secs(20),
         patience: Duration::ZERO,
+        memo: None,
     };
     Arc::new(Postgres::open(&settings).await.unwrap_or_else(|error| panic!("{error}\n{}", server.log())))
 }

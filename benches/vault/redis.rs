@@ -25,6 +25,7 @@ async fn open(server: &Server) -> Arc<dyn TokenStore> {
         replicas: None,
         time: Duration::from_secs(20),
         patience: Duration::ZERO,
+        memo: None,
     };
     Arc::new(Redis::open(settings).await.unwrap())
 }

@@ -1,7 +1,7 @@
 //! `[vault.redis]`: a store on Redis or Valkey.
 
 use crate::vault::store::open::Kind;
-use crate::vault::store::redis::settings::{Durability, Password, Settings, Tls, Url};
+use crate::vault::store::redis::settings::{Durability, Settings, Tls, Url};
 
 use super::check::{Reader, Section};
 use super::vault::Papers;
@@ -19,8 +19,7 @@ impl Reader<'_> {
             self.complain(&section, "url", *fault);
         }
         let url = url.and_then(Result::ok);
-        let password =
-            section.node("password").is_some().then(|| self.redis_password(&section.below("password"))).flatten();
+        let password = self.server_password(&section);
         if password.is_none() && url.as_ref().is_some_and(|url| url.login.is_some()) {
             let help = "write `password = { file = \"PATH\" }` or `{ env = \"NAME\" }`, or leave the user out";
             self.complain_with(&section, "url", "names a user, and there is no password for it", help);
@@ -35,12 +34,8 @@ impl Reader<'_> {
         let prefix = self.text(&section, "prefix").unwrap_or_default();
         let (time, patience) = (self.duration(vault, "time"), self.duration(vault, "wait"));
         let Url { nodes, login, .. } = url?;
-        Some(Kind::Redis(Settings { nodes, tls, login, password, prefix, durability, replicas, time, patience }))
-    }
-
-    fn redis_password(&mut self, section: &Section<'_>) -> Option<Password> {
-        let (_, found, file) = self.secret(section)?;
-        Some(file.map_or(Password::Here(found), Password::File))
+        let memo = Some(self.memo(vault));
+        Some(Kind::Redis(Settings { nodes, tls, login, password, prefix, durability, replicas, time, patience, memo }))
     }
 
     /// TLS, unless nobody else can read what is sent, or the settings say that it is not wanted.

@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use crate::vault::store::embedded;
+use crate::vault::store::memo::Memo;
 use crate::vault::store::open::{Kind, Settings};
+use crate::vault::store::password::Password;
 
 use super::check::{Reader, Section};
 
 /// Keys of one kind of store.
-const OF_ONE_KIND: [(&str, &str); 4] =
-    [("folder", "embedded"), ("cache", "embedded"), ("postgres", "postgres"), ("redis", "redis")];
+const OF_ONE_KIND: [(&str, &str); 3] = [("cache", "embedded"), ("postgres", "postgres"), ("redis", "redis")];
 
 /// See [`Reader::papers`].
 pub(super) struct Papers {
@@ -71,6 +72,18 @@ impl Reader<'_> {
         papers
     }
 
+    /// Of a server, if it wants one.
+    pub(super) fn server_password(&mut self, section: &Section<'_>) -> Option<Password> {
+        section.node("password")?;
+        let (_, found, file) = self.secret(&section.below("password"))?;
+        Some(file.map_or(Password::Here(found), Password::File))
+    }
+
+    /// Where it is remembered which store is on a server.
+    pub(super) fn memo(&mut self, vault: &Section<'_>) -> Memo {
+        Memo::new(&self.folder(vault, "folder"))
+    }
+
     #[cfg(not(feature = "postgres"))]
     fn postgres(&mut self, vault: &Section<'_>) -> Option<Kind> {
         let help = "build it with the feature `postgres`, which is one of the default ones";
@@ -82,7 +95,7 @@ impl Reader<'_> {
 #[cfg(feature = "postgres")]
 mod postgres {
     use crate::vault::store::postgres::address::Address;
-    use crate::vault::store::postgres::{Password, Settings, Tls};
+    use crate::vault::store::postgres::{Settings, Tls};
 
     use super::super::check::{Reader, Section};
     use super::{Kind, Papers};
@@ -100,17 +113,12 @@ mod postgres {
                 self.complain(&section, "url", *fault);
             }
             let address = address.and_then(Result::ok);
-            let password =
-                section.node("password").is_some().then(|| self.password(&section.below("password"))).flatten();
+            let password = self.server_password(&section);
             let tls = self.protection(&section, address.as_ref());
             let (connections, connect) = (self.number(&section, "connections"), self.duration(&section, "connect"));
             let (time, patience) = (self.duration(vault, "time"), self.duration(vault, "wait"));
-            Some(Kind::Postgres(Settings { address: address?, password, tls, connections, connect, time, patience }))
-        }
-
-        fn password(&mut self, section: &Section<'_>) -> Option<Password> {
-            let (_, found, file) = self.secret(section)?;
-            Some(file.map_or(Password::Here(found), Password::File))
+            let (address, memo) = (address?, Some(self.memo(vault)));
+            Some(Kind::Postgres(Settings { address, password, tls, connections, connect, time, patience, memo }))
         }
 
         /// TLS, unless nobody else can read what is sent, or the settings say that it is not wanted.

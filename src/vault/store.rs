@@ -9,8 +9,10 @@
 
 pub mod embedded;
 pub mod guard;
+pub mod memo;
 pub mod memory;
 pub mod open;
+pub mod password;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod redis;

@@ -6,6 +6,7 @@
 //! |---|---|---|
 //! | `TIDEGATE_STORE_RACES` | values that two handles race for, or two processes, for each kind of store | 4000 |
 //! | `TIDEGATE_STORE_KILLS` | processes, and servers, that are killed under load, for each kind of store | 20 |
+//! | `TIDEGATE_STORE_WAITED` | if set, Redis is asked by `WAITAOF`: for servers that know it (Redis 7.2, Valkey) | not set |
 //! | `TIDEGATE_STORE_BREAKS` | answers at which a connection breaks, each once, for each kind of server | 40 |
 
 #![allow(

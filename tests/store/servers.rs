@@ -42,6 +42,12 @@ impl Server {
         Self::start_with(options, &[])
     }
 
+    /// With a file of options in front.
+    pub(crate) fn start_from(file: &Path, options: &[&str]) -> Self {
+        let file = file.display().to_string();
+        Self::start(&[&[file.as_str()], options].concat())
+    }
+
     /// With these options, and these for the command line client.
     pub(crate) fn start_with(options: &[&str], login: &[&str]) -> Self {
         let owned = |options: &[&str]| options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>();
@@ -59,11 +65,21 @@ impl Server {
     /// Whether it came up.
     fn run(&mut self) -> bool {
         let mut shell = Command::new("sh");
-        shell.args(["-c", WATCH, "redis-server", "--bind", "127.0.0.1", "--daemonize", "no", "--dir"]);
+        let file = self.options.iter().take_while(|option| !option.starts_with("--"));
+        shell.args(["-c", WATCH, "redis-server"]).args(file).args([
+            "--bind",
+            "127.0.0.1",
+            "--daemonize",
+            "no",
+            "--dir",
+        ]);
         let port = self.port.to_string();
         let secure = self.options.iter().any(|option| option == "--tls-cert-file");
         let ports: &[&str] = if secure { &["--port", "0", "--tls-port", &port] } else { &["--port", &port] };
-        shell.arg(self.folder.path()).args(ports).args(&self.options);
+        shell
+            .arg(self.folder.path())
+            .args(ports)
+            .args(self.options.iter().skip_while(|option| !option.starts_with("--")));
         let mut shell = shell.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("`sh`");
         let (watch, mut number) = (shell.stdin.take().unwrap(), String::new());
         BufReader::new(shell.stdout.take().unwrap()).read_line(&mut number).unwrap();
@@ -112,6 +128,16 @@ impl Server {
             drop(watch);
             shell.wait().unwrap();
         }
+    }
+
+    /// Takes away what it has on its disk, while it is down.
+    pub(crate) fn lose(&mut self) -> TempDir {
+        std::mem::replace(&mut self.folder, TempDir::new().unwrap())
+    }
+
+    /// Gives it back what [`Self::lose`] took.
+    pub(crate) fn bring_back(&mut self, folder: TempDir) {
+        self.folder = folder;
     }
 
     /// Starts it again, on what is on its disk.

@@ -1,7 +1,8 @@
 //! `[vault.redis]`: where the servers are, and how they are reached.
 
 use super::*;
-use crate::vault::store::redis::settings::{Durability, Password, Settings as Redis};
+use crate::vault::store::password::Password;
+use crate::vault::store::redis::settings::{Durability, Settings as Redis};
 
 fn load(lines: &str) -> Redis {
     let folder = Folder::new();

@@ -1,7 +1,8 @@
 //! `[vault]`: kinds of store, and what each needs.
 
 use super::*;
-use crate::vault::store::postgres::{Password, Settings as Postgres, Tls};
+use crate::vault::store::password::Password;
+use crate::vault::store::postgres::{Settings as Postgres, Tls};
 
 /// A table of this, and what comes of it.
 fn postgres(lines: &str, environment: &[(&str, &str)]) -> (Postgres, Folder) {
@@ -59,7 +60,7 @@ fn what_does_not_belong_to_the_kind_is_complained_of() {
     );
     check("[vault]", "kind = \"postgres\"", "vault.kind", "nothing says where that is");
     let both = "[vault]\nkind = \"postgres\"\npostgres = { url = \"postgres://t@a/v\" }";
-    check(both, "folder = \"vault\"", "vault.folder", "has no effect where the kind is `postgres`");
+    check(both, "cache = \"64MiB\"", "vault.cache", "has no effect where the kind is `postgres`");
     check(both, "cache = \"64MiB\"", "vault.cache", "write `kind = \"embedded\"`, or leave it out");
 }
 

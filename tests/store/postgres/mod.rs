@@ -3,6 +3,7 @@
 mod crash;
 mod damaged;
 mod failover;
+mod lost;
 mod refusals;
 pub(crate) mod server;
 
@@ -27,6 +28,7 @@ pub(crate) fn settings(url: &str) -> Settings {
         connect: Duration::from_secs(5),
         time: Duration::from_secs(20),
         patience: Duration::ZERO,
+        memo: None,
     }
 }
 

@@ -3,6 +3,7 @@
 mod damaged;
 mod faults;
 mod load;
+mod lost;
 mod moves;
 mod planted;
 mod race;
@@ -29,10 +30,15 @@ pub(crate) fn settings(ports: &[u16], prefix: &str) -> Settings {
         login: None,
         password: None,
         prefix: prefix.to_owned(),
-        durability: Durability::Always,
+        durability: if std::env::var_os("TIDEGATE_STORE_WAITED").is_some() {
+            Durability::Waited
+        } else {
+            Durability::Always
+        },
         replicas: None,
         time: Duration::from_secs(20),
         patience: Duration::ZERO,
+        memo: None,
     }
 }
 

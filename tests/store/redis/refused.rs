@@ -5,8 +5,9 @@ use std::time::Duration;
 use rustix::process::Signal;
 use tempfile::TempDir;
 use tidegate::secret::Secret;
+use tidegate::vault::store::password::Password;
 use tidegate::vault::store::redis::Redis;
-use tidegate::vault::store::redis::settings::{Durability, Password, Settings};
+use tidegate::vault::store::redis::settings::{Durability, Settings};
 use tidegate::vault::store::{Forget, TokenStore};
 
 use crate::entries::{entry, rival, subject, token};

@@ -29,6 +29,7 @@ impl Apart {
             connect: Duration::from_secs(10),
             time: Duration::from_secs(20),
             patience: Duration::ZERO,
+            memo: None,
         };
         let store = runtime.block_on(Postgres::open(&settings)).unwrap();
         Arc::new(Self { store, runtime: Arc::clone(runtime) })

@@ -54,6 +54,14 @@ impl Address {
         Ok(Self { hosts: hosts.map(|(at, host)| One::new(&all, host, port(at))).collect() })
     }
 
+    /// What it is called where it is remembered.
+    pub(super) fn place(&self) -> String {
+        let mut hosts: Vec<_> = self.hosts.iter().map(|host| host.shown.as_str()).collect();
+        hosts.sort_unstable();
+        let database = self.hosts.first().and_then(|host| host.config.get_dbname()).unwrap_or_default();
+        format!("postgres {} {database}", hosts.join(","))
+    }
+
     /// Whether what is sent leaves this machine, for one host at least.
     #[must_use]
     pub fn is_far(&self) -> bool {

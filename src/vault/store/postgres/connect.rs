@@ -8,14 +8,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::error::Severity;
 use tokio_postgres::{AsyncMessage, Client, Config, NoTls, Statement};
+use zeroize::Zeroizing;
 
-use crate::http::{pem, trust};
-use crate::secret::Secret;
+use crate::http::trust;
 
 use super::address::One;
 use super::failure::Failure;
+use super::mark::Mark;
 use super::tls::Connector;
-use super::{Password, Settings, Tls, fit, sql};
+use super::{Settings, Tls, fit, sql};
 
 /// Longest time to tell a server that nobody waits any more.
 const CANCEL: Duration = Duration::from_secs(5);
@@ -35,12 +36,12 @@ struct Doubt(Arc<Mutex<Option<Arc<str>>>>);
 
 /// What we come with, read from its files.
 struct Papers {
-    password: Option<Secret<String>>,
+    password: Option<Zeroizing<String>>,
     connector: Option<Connector>,
 }
 
 /// Connects to the first host that keeps tokens.
-pub(super) async fn connect(settings: &Arc<Settings>, time: Duration) -> Result<Connection, Failure> {
+pub(super) async fn connect(settings: &Arc<Settings>, mark: &Arc<Mark>, time: Duration) -> Result<Connection, Failure> {
     let papers = {
         let settings = Arc::clone(settings);
         let read = tokio::task::spawn_blocking(move || Papers::read(&settings)).await;
@@ -49,7 +50,7 @@ pub(super) async fn connect(settings: &Arc<Settings>, time: Duration) -> Result<
     let hosts = &settings.address.hosts;
     let mut failures = Vec::with_capacity(hosts.len());
     for host in hosts {
-        match to_host(host, &papers, settings, time, hosts.len() > 1).await {
+        match to_host(host, &papers, settings, mark, time).await {
             Ok(connection) => return Ok(connection),
             Err(why) => failures.push(Failure::Host { host: host.shown.as_str().into(), why: Box::new(why) }),
         }
@@ -63,11 +64,7 @@ pub(super) async fn connect(settings: &Arc<Settings>, time: Duration) -> Result<
 impl Papers {
     fn read(settings: &Settings) -> Result<Self, Failure> {
         let ours = |error: String| Failure::Ours(error.into());
-        let password = match &settings.password {
-            Some(Password::Here(password)) => Some(password.clone()),
-            Some(Password::File(file)) => Some(Secret::new(pem::secret_text(file).map_err(ours)?.to_string())),
-            None => None,
-        };
+        let password = settings.password.as_ref().map(|password| password.read().map_err(ours)).transpose()?;
         let connector = match &settings.tls {
             Tls::Off => None,
             Tls::Verified { ca, identity } => {
@@ -87,34 +84,41 @@ const MIGRATION: Duration = Duration::from_secs(60);
 async fn to_host(
     host: &One,
     papers: &Papers,
-    settings: &Settings,
+    settings: &Arc<Settings>,
+    mark: &Arc<Mark>,
     time: Duration,
-    of_several: bool,
 ) -> Result<Connection, Failure> {
     let mut config = host.config.clone();
     if let Some(password) = &papers.password {
-        config.password(password.expose_secret());
+        config.password(password.as_str());
     }
     // A peer that has gone without a word is found out before an exchange runs into it.
     config.keepalives_idle(Duration::from_secs(15)).keepalives_interval(Duration::from_secs(5)).keepalives_retries(3);
     let doubt = Doubt::default();
     let connecting = async {
         let client = dial(&config, papers.connector.clone(), &doubt).await?;
-        let fit = fit::look(&client, of_several).await?;
+        let fit = fit::look(&client, settings.address.hosts.len() > 1).await?;
         Ok((client, fit))
     };
     let connected = tokio::time::timeout(settings.connect, connecting).await;
     let (client, fit) = connected.unwrap_or(Err(Failure::Slow(settings.connect)))?;
+    if !fit.has_tables {
+        mark.may_be_new()?;
+    }
     let migrating = tokio::time::timeout(settings.connect.max(MIGRATION), fit::migrate(&client, fit.has_tables));
     migrating.await.unwrap_or(Err(Failure::Slow(settings.connect.max(MIGRATION))))?;
     let preparing = async {
         client.batch_execute(&sql::session(&fit.synchronous_commit, time.as_millis().max(1))).await?;
         let put = client.prepare(sql::PUT).await?;
         let find = client.prepare(&format!("{}WHERE token = ANY($1)", sql::ENTRIES)).await?;
-        Ok((put, find))
+        Ok((put, find, fit::mark(&client).await?))
     };
     let prepared = tokio::time::timeout(settings.connect, preparing).await;
-    let (put, find) = prepared.unwrap_or(Err(Failure::Slow(settings.connect)))?;
+    let (put, find, found) = prepared.unwrap_or(Err(Failure::Slow(settings.connect)))?;
+    // Remembers it in a file.
+    let (known, own) = (Arc::clone(mark), Arc::clone(settings));
+    let checked = tokio::task::spawn_blocking(move || known.check(&own, found)).await;
+    checked.unwrap_or(Err(Failure::Ended))?;
     for warning in fit.warnings {
         tracing::warn!(target: "tidegate", host = host.shown, "the vault's PostgreSQL: {warning}");
     }

@@ -91,6 +91,12 @@ pub(super) async fn migrate(client: &Client, has_tables: bool) -> Result<(), Fai
     Ok(())
 }
 
+/// By what the database is known again.
+pub(super) async fn mark(client: &Client) -> Result<String, Failure> {
+    let row = one_row(client, sql::MARK).await?;
+    row.try_get("mark").ok().flatten().map(str::to_owned).ok_or(Failure::Damaged)
+}
+
 async fn version(client: &Client) -> Result<usize, Failure> {
     let row = one_row(client, sql::VERSION).await?;
     row.try_get("version").ok().flatten().and_then(|text| text.parse().ok()).ok_or(Failure::Damaged)

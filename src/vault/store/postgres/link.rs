@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use super::Settings;
 use super::connect::{Connection, connect};
 use super::failure::Failure;
+use super::mark::Mark;
 use super::tries::Tries;
 
 /// More than the server has for a statement: it says itself that this was too long, as a rule.
@@ -15,6 +16,8 @@ const GRACE: Duration = Duration::from_millis(250);
 /// A connection, if there is one.
 pub(super) struct Link {
     settings: Arc<Settings>,
+    /// Of the database, for all links of the store.
+    mark: Arc<Mark>,
     /// Longest time for what is asked.
     time: Duration,
     connection: Option<Connection>,
@@ -25,13 +28,14 @@ pub(super) struct Link {
 impl Link {
     /// Not connected yet.
     pub(super) fn new(settings: Arc<Settings>) -> Self {
-        let time = settings.time;
-        Self { settings, time, connection: None, tries: Arc::default() }
+        let (time, mark) = (settings.time, Arc::new(Mark::new(&settings)));
+        Self { settings, mark, time, connection: None, tries: Arc::default() }
     }
 
     /// Another one to the same server, for what may take so long; not connected yet.
     pub(super) fn another(&self, time: Duration) -> Self {
-        Self { settings: Arc::clone(&self.settings), time, connection: None, tries: Arc::clone(&self.tries) }
+        let (settings, mark) = (Arc::clone(&self.settings), Arc::clone(&self.mark));
+        Self { settings, mark, time, connection: None, tries: Arc::clone(&self.tries) }
     }
 
     /// Connects; a server that is not to be had yet is waited for so long.
@@ -55,7 +59,7 @@ impl Link {
             return Ok(connection);
         }
         let begun = self.tries.begin(Instant::now())?;
-        let connected = connect(&self.settings, self.time).await;
+        let connected = connect(&self.settings, &self.mark, self.time).await;
         match &connected {
             Ok(_) => self.tries.succeeded(),
             Err(failure) => self.tries.failed(begun, failure, Instant::now()),

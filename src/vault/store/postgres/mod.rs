@@ -15,6 +15,7 @@ mod erase;
 mod failure;
 mod fit;
 mod link;
+mod mark;
 mod rows;
 mod sql;
 mod tls;
@@ -28,8 +29,8 @@ use std::time::Duration;
 
 use tokio::sync::{Mutex, mpsc, oneshot};
 
-use crate::secret::Secret;
-
+use super::memo::Memo;
+use super::password::Password;
 use super::{Answer, Entry, Forget, Forgotten, Page, StoreError, TokenId, TokenStore, check_sizes};
 use address::Address;
 use failure::Failure;
@@ -58,15 +59,8 @@ pub struct Settings {
     pub time: Duration,
     /// How long to wait at the start for a server that cannot be reached.
     pub patience: Duration,
-}
-
-/// Where a password is.
-#[derive(Clone, Debug)]
-pub enum Password {
-    /// Here.
-    Here(Secret<String>),
-    /// In a file that only we can read; read for each connection, so that it may be changed.
-    File(PathBuf),
+    /// Where it is remembered which store this is; `None`: nowhere.
+    pub memo: Option<Memo>,
 }
 
 /// How the way to the server is protected.

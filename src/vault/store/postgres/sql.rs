@@ -1,7 +1,8 @@
 //! The tables in PostgreSQL, and every statement. Values are never part of a statement's text.
 
 /// What makes each version of the tables from the one before it; run in order, under a lock. Never change one that was released.
-pub(super) const MIGRATIONS: [&str; 1] = ["
+pub(super) const MIGRATIONS: [&str; 2] = [
+    "
     CREATE TABLE vault_tokens (
         token bytea PRIMARY KEY, digest bytea NOT NULL, domain bytea NOT NULL, epoch bigint NOT NULL,
         spelling smallint NOT NULL, sealed bytea NOT NULL, issued_ms bigint NOT NULL, ends_ms bigint);
@@ -15,7 +16,13 @@ pub(super) const MIGRATIONS: [&str; 1] = ["
         token bytea NOT NULL REFERENCES vault_tokens ON DELETE CASCADE, subject bytea NOT NULL,
         PRIMARY KEY (token, subject));
     CREATE INDEX vault_persons ON vault_subjects (subject);
-"];
+",
+    // By what the database is known again: one row.
+    "
+    CREATE TABLE vault_mark (mark uuid NOT NULL, one boolean PRIMARY KEY DEFAULT true CHECK (one));
+    INSERT INTO vault_mark (mark) VALUES (gen_random_uuid());
+",
+];
 
 /// Makes what says which version the tables have. The number of the lock is ours by chance: replicas that start together do not
 /// collide.
@@ -28,6 +35,9 @@ pub(super) const PREPARE: &str = "
 /// The version of the tables; needs the table.
 pub(super) const VERSION: &str = "SELECT coalesce(max(version), 0) AS version FROM vault_schema";
 
+/// By what the database is known again.
+pub(super) const MARK: &str = "SELECT mark FROM vault_mark";
+
 /// What durability hangs on, whether this is the primary, and whether the tables are there.
 pub(super) const PROMISES: &str = "
     SELECT current_setting('server_version_num') AS version, current_setting('synchronous_commit') AS synchronous_commit,
@@ -38,7 +48,7 @@ pub(super) const PROMISES: &str = "
 /// Our tables that a crash would empty.
 pub(super) const UNLOGGED: &str = "
     SELECT relname FROM pg_class WHERE relpersistence <> 'p'
-        AND oid IN (to_regclass('vault_tokens'), to_regclass('vault_subjects'), to_regclass('vault_schema'))";
+        AND oid IN (to_regclass('vault_tokens'), to_regclass('vault_subjects'), to_regclass('vault_schema'), to_regclass('vault_mark'))";
 
 /// What holds for a session, whatever the server's or the role's own settings become meanwhile. The plans are the same for any
 /// number of values and of rows: every condition has an index, and a plan that was made when the tables were small would read

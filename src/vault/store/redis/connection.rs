@@ -12,19 +12,22 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
 use zeroize::Zeroizing;
 
-use crate::http::pem;
 use crate::http::stream::{self, Stream};
 
 use super::fault::{Fault, Unfit};
+use super::keys::Bucket;
+use super::mark::Mark;
 use super::proof::{self, Server};
 use super::scripts::{self, Shas};
-use super::settings::{Address, Durability, Password, Settings};
+use super::settings::{Address, Durability, Settings};
 use super::wire::{self, Reply};
 
 /// Askers that may wait to be written; the next ones wait for a place.
 const QUEUE: usize = 1024;
 /// Bytes of answers that are read at once.
 const BUFFER: usize = 64 << 10;
+/// Answers that a proof gets: what the server promises, and its mark.
+const PROOF_ANSWERS: usize = proof::ANSWERS + 1;
 /// How long a proof is good for while the connection is in use.
 const PROOF_AGE: Duration = Duration::from_secs(1);
 
@@ -57,20 +60,32 @@ struct Group {
 struct Line {
     node: Address,
     settings: Arc<Settings>,
+    mark: Arc<Mark>,
+    /// A bucket of the server's, by whose mark it is known again.
+    own: Bucket,
 }
 
 impl Connection {
     /// Connects, says who we are, and asks what the server promises. What it would not keep is for the caller to see.
-    pub(super) async fn open(node: &Address, settings: &Arc<Settings>) -> Result<(Self, Server, Shas), Fault> {
+    /// `own`: a bucket of rows that is its own.
+    pub(super) async fn open(
+        node: &Address,
+        settings: &Arc<Settings>,
+        mark: &Arc<Mark>,
+        own: Bucket,
+    ) -> Result<(Self, Server, Shas), Fault> {
         let away = |why: String| Fault::Away { node: node.clone(), why };
-        let opened = timeout(settings.time, Self::begin(node, settings)).await;
+        let (settings, mark) = (Arc::clone(settings), Arc::clone(mark));
+        let line = Line { node: node.clone(), settings: Arc::clone(&settings), mark, own };
+        let opened = timeout(settings.time, Self::begin(line)).await;
         opened.unwrap_or_else(|_| Err(away(format!("no answer within {:?}", settings.time))))
     }
 
-    async fn begin(node: &Address, settings: &Arc<Settings>) -> Result<(Self, Server, Shas), Fault> {
-        let read = Arc::clone(settings);
+    async fn begin(line: Line) -> Result<(Self, Server, Shas), Fault> {
+        let line = Arc::new(line);
+        let (node, read) = (&line.node, Arc::clone(&line));
         // Reads and parses files: not on a thread that has exchanges to serve.
-        let papers = tokio::task::spawn_blocking(move || Ok((tls(&read)?, greeting(&read)?))).await;
+        let papers = tokio::task::spawn_blocking(move || Ok((tls(&read.settings)?, read.greeting()?))).await;
         let cut_off = |_| Err(Fault::Settings("reading them was cut off".to_owned()));
         let (tls, (frames, answers)) = papers.unwrap_or_else(cut_off)?;
         let stream = stream::connect(&node.host, node.port, tls.as_ref()).await.map_err(|error| away(node, &error))?;
@@ -82,13 +97,12 @@ impl Connection {
         for _ in 0..answers {
             replies.push(wire::read(&mut reading).await.map_err(|error| away(node, &error))?);
         }
-        let (server, shas) = welcome(node, settings, &replies)?;
-        let line = Arc::new(Line { node: node.clone(), settings: Arc::clone(settings) });
+        let (server, shas) = line.welcome(&replies)?;
         let (asks, waiting) = mpsc::channel(QUEUE);
         let (written, groups) = mpsc::unbounded_channel();
         tokio::spawn(write(Arc::clone(&line), waiting, writing, written));
-        tokio::spawn(hand_out(line, groups, reading));
         let lost = Fault::Away { node: node.clone(), why: "the connection broke off".to_owned() };
+        tokio::spawn(hand_out(line, groups, reading));
         Ok((Self { asks, lost }, server, shas))
     }
 
@@ -119,52 +133,6 @@ fn tls(settings: &Settings) -> Result<Option<stream::Tls>, Fault> {
     let Some(tls) = &settings.tls else { return Ok(None) };
     let identity = tls.identity.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
     stream::Tls::new(tls.ca.as_deref(), identity).map(Some).map_err(Fault::Settings)
-}
-
-/// The first commands, and how many answers they get.
-fn greeting(settings: &Settings) -> Result<(Zeroizing<Vec<u8>>, usize), Fault> {
-    let mut frames = Zeroizing::new(Vec::with_capacity(16 << 10));
-    let mut answers = 0;
-    if let Some(password) = &settings.password {
-        let text = match password {
-            Password::Here(text) => Zeroizing::new(text.expose_secret().clone()),
-            Password::File(path) => pem::secret_text(path).map_err(Fault::Settings)?,
-        };
-        match &settings.login {
-            Some(login) => wire::push(&mut frames, &[b"AUTH", login.as_bytes(), text.as_bytes()]),
-            None => wire::push(&mut frames, &[b"AUTH", text.as_bytes()]),
-        }
-        answers += 1;
-    }
-    proof::questions(&mut frames);
-    answers += proof::ANSWERS;
-    answers += scripts::load(&mut frames);
-    if settings.durability == Durability::Waited {
-        confirmation(&mut frames, settings);
-        answers += 1;
-    }
-    Ok((frames, answers))
-}
-
-fn welcome(node: &Address, settings: &Settings, replies: &[Reply]) -> Result<(Server, Shas), Fault> {
-    let mut replies = replies;
-    if settings.password.is_some() {
-        let (login, rest) = replies.split_first().ok_or_else(|| Fault::Garbled { node: node.clone() })?;
-        if let Reply::Refused { code, .. } = login {
-            return Err(proof::refusal(node, code));
-        }
-        replies = rest;
-    }
-    let (proofs, rest) = replies.split_at_checked(proof::ANSWERS).unwrap_or_default();
-    let mut server = proof::judge(node, settings, proofs)?;
-    let (shas, rest) = rest.split_at_checked(scripts::COUNT).unwrap_or_default();
-    if settings.durability == Durability::Waited
-        && server.unfit.is_none()
-        && matches!(rest, [Reply::Refused { .. }] | [])
-    {
-        server.unfit = Some(Unfit::NoWaiting);
-    }
-    Ok((server, scripts::shas(node, shas)?))
 }
 
 /// The command that waits until what was written is kept as demanded; nothing, where the server's answer says as much.
@@ -200,7 +168,7 @@ async fn write(
         buffer.clear();
         let proof = proven.elapsed() > PROOF_AGE;
         if proof {
-            proof::questions(&mut buffer);
+            line.questions(&mut buffer);
             proven = Instant::now();
         }
         for ask in &mut asks {
@@ -246,8 +214,8 @@ async fn hand_out_group(
     let mut answers = Vec::with_capacity(group.asks.len());
     let confirmed = async {
         if group.proof {
-            let proofs = line.read(proof::ANSWERS, stream).await?;
-            if let Some(unfit) = proof::judge(&line.node, &line.settings, &proofs)?.unfit {
+            let proofs = line.read(PROOF_ANSWERS, stream).await?;
+            if let Some(unfit) = line.judge(&proofs)?.unfit {
                 return Err(Fault::Unfit { node: line.node.clone(), unfit });
             }
         }
@@ -277,6 +245,68 @@ fn tell_all(asks: Vec<Ask>, fault: &Fault) {
 }
 
 impl Line {
+    /// The first commands, and how many answers they get.
+    fn greeting(&self) -> Result<(Zeroizing<Vec<u8>>, usize), Fault> {
+        let settings = &self.settings;
+        let mut frames = Zeroizing::new(Vec::with_capacity(16 << 10));
+        let mut answers = 0;
+        if let Some(password) = &settings.password {
+            let text = password.read().map_err(Fault::Settings)?;
+            match &settings.login {
+                Some(login) => wire::push(&mut frames, &[b"AUTH", login.as_bytes(), text.as_bytes()]),
+                None => wire::push(&mut frames, &[b"AUTH", text.as_bytes()]),
+            }
+            answers += 1;
+        }
+        self.questions(&mut frames);
+        answers += PROOF_ANSWERS;
+        answers += scripts::load(&mut frames);
+        if settings.durability == Durability::Waited {
+            confirmation(&mut frames, settings);
+            answers += 1;
+        }
+        Ok((frames, answers))
+    }
+
+    fn welcome(&self, mut replies: &[Reply]) -> Result<(Server, Shas), Fault> {
+        let garbled = || Fault::Garbled { node: self.node.clone() };
+        if self.settings.password.is_some() {
+            let (login, rest) = replies.split_first().ok_or_else(garbled)?;
+            if let Reply::Refused { code, .. } = login {
+                return Err(proof::refusal(&self.node, code));
+            }
+            replies = rest;
+        }
+        let (proofs, rest) = replies.split_at_checked(PROOF_ANSWERS).ok_or_else(garbled)?;
+        let mut server = self.judge(proofs)?;
+        if let Some(Unfit::Sentinel) = server.unfit {
+            return Err(Fault::Unfit { node: self.node.clone(), unfit: Unfit::Sentinel });
+        }
+        let (shas, rest) = rest.split_at_checked(scripts::COUNT).unwrap_or_default();
+        if self.settings.durability == Durability::Waited
+            && server.unfit.is_none()
+            && matches!(rest, [Reply::Refused { .. }] | [])
+        {
+            server.unfit = Some(Unfit::NoWaiting);
+        }
+        Ok((server, scripts::shas(&self.node, shas)?))
+    }
+
+    /// What a server is asked again and again.
+    fn questions(&self, out: &mut Vec<u8>) {
+        proof::questions(out);
+        self.mark.question(out, self.own);
+    }
+
+    fn judge(&self, answers: &[Reply]) -> Result<Server, Fault> {
+        let (mark, promises) = answers.split_last().ok_or_else(|| Fault::Garbled { node: self.node.clone() })?;
+        let mut server = proof::judge(&self.node, &self.settings, promises)?;
+        if server.unfit.is_none() {
+            server.unfit = self.mark.judge(&self.node, mark)?;
+        }
+        Ok(server)
+    }
+
     async fn read(
         &self,
         answers: usize,

@@ -102,6 +102,21 @@ pub enum Unfit {
     /// It forgets keys when memory is short.
     #[error("it evicts keys when memory is short (`maxmemory-policy {0}`): set `maxmemory-policy noeviction`")]
     Evicts(String),
+    /// It watches others.
+    #[error(
+        "it is a Sentinel, which is not asked for the way: name the primary and its replicas in `vault.redis.url`, of which the primary is taken"
+    )]
+    Sentinel,
+    /// What was there before is not there any more.
+    #[error(
+        "it does not have the mark of this vault any more: it lost what it kept, or is another server. Known values would get new tokens, and the old ones could not be turned back: restore its append-only files, or see `docs/operations.md`, \"A server that lost what it kept\""
+    )]
+    Emptied,
+    /// Something else is there.
+    #[error(
+        "it has the mark of another vault than before: look at `vault.redis.url` and `vault.redis.prefix`, restore its append-only files, or see `docs/operations.md`, \"A server that lost what it kept\""
+    )]
+    OtherVault,
     /// A copy of another.
     #[error("it is a replica: name its primary")]
     Replica,

@@ -6,6 +6,7 @@
 //! | `tidegate:{N}i` | sorted set, all of score 0 | `s`, subject, digest: leads from a person; `e`, end, digest: from a time; `m`, digest, subject: subjects that are not in the row |
 //! | `tidegate:{N}t` | hash | token → when the pointer was written, digest, N of its row |
 //! | `tidegate:{N}p` | text | nothing: written to see that it can be |
+//! | `tidegate:{N}m` | text | the form of all this, and the mark of the store |
 //!
 //! Rows are in a bucket by the first bits of the digest, with all that leads to them, so that a row is changed with its index at once;
 //! pointers are in a bucket by the first bits of the token, so that a visit in the order of tokens reads some buckets. What is in braces
@@ -61,6 +62,7 @@ pub(super) enum Kind {
     Index,
     Pointers,
     Proof,
+    Mark,
 }
 
 impl Keys {
@@ -80,6 +82,7 @@ impl Keys {
             Kind::Index => 'i',
             Kind::Pointers => 't',
             Kind::Proof => 'p',
+            Kind::Mark => 'm',
         };
         format!("{}{{{}}}{kind}", self.prefix, bucket.tag).into_bytes()
     }

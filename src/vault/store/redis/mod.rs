@@ -34,6 +34,7 @@ mod connection;
 pub mod fault;
 mod forget;
 mod keys;
+mod mark;
 mod nodes;
 mod places;
 mod proof;
@@ -71,9 +72,15 @@ impl Redis {
     /// # Errors
     /// What is wrong with it, and how to mend it.
     pub async fn open(settings: Settings) -> Result<Self, Fault> {
+        let (memo, place) = (settings.memo.clone(), settings.place());
+        let expected = memo.as_ref().and_then(|memo| memo.known(&place));
         let redis = Self { nodes: Nodes::open(settings).await?, sweep: Mutex::new(None) };
+        let mark = mark::establish(&redis.nodes, expected.as_deref()).await?;
         // Of a cluster, all of its nodes have to be fit.
         redis.prove().await?;
+        if let Some(memo) = memo {
+            memo.note(&place, mark);
+        }
         Ok(redis)
     }
 

@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::connection::{Connection, confirms};
 use super::fault::{Fault, Unfit, passes};
 use super::keys::{Bucket, Keys, Kind};
+use super::mark::Mark;
 use super::places::{Found, Places, elsewhere, find_places};
 use super::proof;
 use super::scripts::{Script, Shas};
@@ -31,6 +32,7 @@ const RECONNECT: Duration = Duration::from_millis(100);
 pub(super) struct Nodes {
     settings: Arc<Settings>,
     keys: Keys,
+    mark: Arc<Mark>,
     shas: Shas,
     places: ArcSwap<Places>,
     nodes: Mutex<HashMap<Address, Arc<Node>>>,
@@ -93,16 +95,17 @@ impl Nodes {
     /// Connects to the first that answers, and looks who has what.
     pub(super) async fn open(settings: Settings) -> Result<Self, Fault> {
         let settings = Arc::new(settings);
+        let keys = Keys::new(&settings.prefix);
+        let mark = Arc::new(Mark::new(keys.clone()));
         let (began, mut pause) = (Instant::now(), PAUSE);
         loop {
-            match find_places(&settings, &settings.nodes).await {
+            match find_places(&settings, &mark, &settings.nodes).await {
                 Ok(Found { first, places, replicas, shas }) => {
                     if let (1.., None) = (replicas, settings.replicas) {
                         return Err(Fault::Unfit { node: first, unfit: Unfit::Undecided(replicas) });
                     }
-                    let keys = Keys::new(&settings.prefix);
                     let (places, nodes, looked) = (ArcSwap::from_pointee(places), Mutex::default(), Default::default());
-                    return Ok(Self { settings, keys, shas, places, nodes, looked });
+                    return Ok(Self { settings, keys, mark, shas, places, nodes, looked });
                 }
                 Err(fault) if !fault.passes() || began.elapsed() + pause > settings.patience.max(settings.time) => {
                     return Err(fault);
@@ -111,6 +114,12 @@ impl Nodes {
             }
             pause = (2 * pause).min(PAUSE_MAX);
         }
+    }
+
+    /// The mark of the store, and who has the first bucket.
+    pub(super) fn mark(&self) -> (&Mark, Address) {
+        let first = self.places.load().of(super::keys::row_bucket(0).slot).cloned();
+        (&self.mark, first.or_else(|| self.settings.nodes.first().cloned()).unwrap_or_default())
     }
 
     pub(super) fn keys(&self) -> &Keys {
@@ -211,10 +220,11 @@ impl Nodes {
                 None => verdicts.push((number, Verdict::Later(Fault::Uncovered(slot)))),
             }
         }
+        let places = &*places;
         let sending = parties.into_iter().map(|((address, asking), numbers)| async move {
             let chosen: Vec<_> = numbers.iter().filter_map(|number| commands.get(*number)).collect();
             let node = self.node(&address);
-            let answered = self.send(&node, asking, &chosen).await;
+            let answered = self.send(&node, places, asking, &chosen).await;
             let mut found = Vec::with_capacity(numbers.len());
             match answered {
                 Ok(replies) => {
@@ -238,8 +248,14 @@ impl Nodes {
     }
 
     /// Sends commands to a server.
-    async fn send(&self, node: &Node, asking: bool, commands: &[&Command]) -> Result<Vec<Reply>, Fault> {
-        let connection = node.connected(&self.settings).await?;
+    async fn send(
+        &self,
+        node: &Node,
+        places: &Places,
+        asking: bool,
+        commands: &[&Command],
+    ) -> Result<Vec<Reply>, Fault> {
+        let connection = node.connected(&self.settings, &self.mark, places).await?;
         let confirm = confirms(&self.settings) && commands.iter().any(|command| command.confirm);
         let mut frames = Vec::with_capacity(commands.iter().map(|command| command.frame.len() + 64).sum());
         for command in commands {
@@ -302,7 +318,7 @@ impl Nodes {
         let before = self.places.load_full();
         let mut known: Vec<_> = self.settings.nodes.clone();
         known.extend(before.all().into_iter().filter(|address| !self.settings.nodes.contains(address)));
-        if let Ok(Found { places, .. }) = find_places(&self.settings, &known).await {
+        if let Ok(Found { places, .. }) = find_places(&self.settings, &self.mark, &known).await {
             let still: Vec<_> = places.all();
             self.nodes.lock().unwrap_or_else(PoisonError::into_inner).retain(|address, _| still.contains(address));
             if places != *before {
@@ -328,7 +344,12 @@ fn judge(node: &Address, reply: Reply) -> Verdict {
 
 impl Node {
     /// The connection to it; made anew where it has ended, but not more often than is good.
-    async fn connected(&self, settings: &Arc<Settings>) -> Result<Connection, Fault> {
+    async fn connected(
+        &self,
+        settings: &Arc<Settings>,
+        mark: &Arc<Mark>,
+        places: &Places,
+    ) -> Result<Connection, Fault> {
         let mut line = self.connection.lock().await;
         if let Some(connection) = line.connection.as_ref().filter(|connection| !connection.is_closed()) {
             return Ok(connection.clone());
@@ -337,10 +358,12 @@ impl Node {
         if let Some((_, fault)) = line.failed.as_ref().filter(|(at, _)| at.elapsed() < RECONNECT) {
             return Err(fault.clone());
         }
-        let opened = Connection::open(&self.address, settings).await.and_then(|(connection, server, _)| {
-            let unfit = server.unfit.map(|unfit| Fault::Unfit { node: self.address.clone(), unfit });
-            unfit.map_or(Ok(connection), Err)
-        });
+        let opened = Connection::open(&self.address, settings, mark, places.own(&self.address)).await.and_then(
+            |(connection, server, _)| {
+                let unfit = server.unfit.map(|unfit| Fault::Unfit { node: self.address.clone(), unfit });
+                unfit.map_or(Ok(connection), Err)
+            },
+        );
         line.failed = opened.as_ref().err().map(|fault| (Instant::now(), fault.clone()));
         line.connection = opened.as_ref().ok().cloned();
         opened

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::connection::Connection;
 use super::fault::{Fault, Unfit};
-use super::keys::SLOTS;
+use super::keys::{self, Bucket, ROW_BUCKETS, SLOTS};
+use super::mark::Mark;
 use super::proof::{self, Server};
 use super::scripts::Shas;
 use super::settings::{Address, Settings};
@@ -31,10 +32,10 @@ pub(super) struct Found {
 }
 
 /// Asks the servers, until one tells.
-pub(super) async fn find_places(settings: &Arc<Settings>, known: &[Address]) -> Result<Found, Fault> {
+pub(super) async fn find_places(settings: &Arc<Settings>, mark: &Arc<Mark>, known: &[Address]) -> Result<Found, Fault> {
     let mut fault = Fault::Settings("no server is named".to_owned());
     for address in known {
-        match ask_for_places(settings, address).await {
+        match ask_for_places(settings, mark, address).await {
             Ok(found) => return Ok(found),
             // What mends itself says less than what does not.
             Err(found) if fault.passes() || matches!(fault, Fault::Settings(_)) => fault = found,
@@ -44,8 +45,9 @@ pub(super) async fn find_places(settings: &Arc<Settings>, known: &[Address]) -> 
     Err(fault)
 }
 
-async fn ask_for_places(settings: &Arc<Settings>, address: &Address) -> Result<Found, Fault> {
-    let (connection, Server { clustered, unfit, replicas }, shas) = Connection::open(address, settings).await?;
+async fn ask_for_places(settings: &Arc<Settings>, mark: &Arc<Mark>, address: &Address) -> Result<Found, Fault> {
+    let (connection, Server { clustered, unfit, replicas }, shas) =
+        Connection::open(address, settings, mark, keys::row_bucket(0)).await?;
     match unfit {
         // Of a cluster, a replica knows as well as any.
         Some(Unfit::Replica) if clustered => {}
@@ -113,6 +115,12 @@ impl Places {
                 (*first <= slot).then_some(address)
             }
         }
+    }
+
+    /// A bucket of rows that is somebody's, by which it is known again.
+    pub(super) fn own(&self, address: &Address) -> Bucket {
+        let is_own = |bucket: &Bucket| self.of(bucket.slot) == Some(address);
+        (0..ROW_BUCKETS).map(keys::row_bucket).find(is_own).unwrap_or(keys::row_bucket(0))
     }
 
     /// A slot is elsewhere now.

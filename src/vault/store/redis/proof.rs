@@ -18,7 +18,7 @@ pub(super) struct Server {
     pub(super) unfit: Option<Unfit>,
 }
 
-/// Answers that the questions get.
+/// Answers that the questions get; that of the mark comes behind them.
 pub(super) const ANSWERS: usize = 2;
 
 /// The questions.
@@ -45,6 +45,9 @@ pub(super) fn judge(node: &Address, settings: &Settings, answers: &[Reply]) -> R
         let of = |line: &str| line.strip_prefix(name)?.strip_prefix(':').map(|value| value.trim().to_owned());
         info.lines().find_map(of).unwrap_or_default()
     };
+    if field("redis_mode") == "sentinel" {
+        return Ok(Server { clustered: false, replicas: 0, unfit: Some(Unfit::Sentinel) });
+    }
     if field("redis_version").is_empty() {
         return Err(garbled());
     }
@@ -115,7 +118,18 @@ mod tests {
     fn settings(durability: Durability, replicas: Option<u32>) -> Settings {
         let time = Duration::from_secs(1);
         let (nodes, prefix) = (vec![], "tidegate".to_owned());
-        Settings { nodes, tls: None, login: None, password: None, prefix, durability, replicas, time, patience: time }
+        Settings {
+            nodes,
+            tls: None,
+            login: None,
+            password: None,
+            prefix,
+            durability,
+            replicas,
+            time,
+            patience: time,
+            memo: None,
+        }
     }
 
     fn config(sync: &str, off: &str) -> Reply {

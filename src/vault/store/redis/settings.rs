@@ -4,7 +4,8 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::secret::Secret;
+use super::super::memo::Memo;
+use super::super::password::Password;
 
 /// A store on a server, or on a cluster.
 #[derive(Clone, Debug)]
@@ -27,10 +28,21 @@ pub struct Settings {
     pub time: Duration,
     /// How long opening waits for a server that is not there yet, or for a primary.
     pub patience: Duration,
+    /// Where it is remembered which store this is; `None`: nowhere.
+    pub memo: Option<Memo>,
+}
+
+impl Settings {
+    /// What it is called where it is remembered.
+    pub(super) fn place(&self) -> String {
+        let mut nodes: Vec<_> = self.nodes.iter().map(Address::to_string).collect();
+        nodes.sort();
+        format!("redis {} {}", nodes.join(","), self.prefix)
+    }
 }
 
 /// Where a server is.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Address {
     /// A name or an address, an IPv6 one without brackets.
     pub host: String,
@@ -45,15 +57,6 @@ pub struct Tls {
     pub ca: Option<PathBuf>,
     /// PEM of our certificate and its key.
     pub identity: Option<(PathBuf, PathBuf)>,
-}
-
-/// Where the password is.
-#[derive(Clone, Debug)]
-pub enum Password {
-    /// Here.
-    Here(Secret<String>),
-    /// In a file that only we may read; read again for each connection, because it may have been renewed.
-    File(PathBuf),
 }
 
 /// When something counts as kept.
