@@ -28,6 +28,8 @@ pub enum Refusal {
     // -- what was asked --
     /// A request that can be read in more than one way, or not at all: doubled or malformed headers, a bad authority.
     RequestMalformed,
+    /// A head with more bytes or fields than may be.
+    HeadTooLarge,
     /// The path is not in its one normal form.
     PathNotNormal,
     /// The query cannot be read in exactly one way.
@@ -157,6 +159,7 @@ impl Refusal {
             Self::AgreementExpired => "agreement_expired",
             Self::AgreementSuspended => "agreement_suspended",
             Self::RequestMalformed => "request_malformed",
+            Self::HeadTooLarge => "head_too_large",
             Self::PathNotNormal => "path_not_normal",
             Self::QueryMalformed => "query_malformed",
             Self::RouteUnknown => "route_unknown",

@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use ::http::{Request, Response, StatusCode};
-use bytes::{Buf, Bytes};
+use ::http::{HeaderValue, Request, Response, Version, header};
+use bytes::{Buf, Bytes, BytesMut};
 use hyper::body::Incoming;
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
@@ -26,9 +26,9 @@ use tokio::sync::Notify;
 use tokio::time::{Instant, Sleep};
 
 use super::activity::{Activity, Answer, Busy};
-use super::body::Outgoing;
 use super::fate::{Ended, Lost};
-use super::listener::{ConnectionLimits, Peer, Service};
+use super::gate::{Gate, Pass};
+use super::listener::{ConnectionLimits, Peer, Service, Unreadable};
 use super::workers::SharedRuntime;
 
 /// How a client begins that speaks HTTP/2 without asking (RFC 9113, section 3.4).
@@ -96,8 +96,7 @@ impl Protocols {
             // See the module's words on timers.
             .header_read_timeout(None)
             // Also the size of a read and of a write: bodies want more than heads.
-            .max_buf_size(limits.head_bytes.max(64 * 1024))
-            .max_header_size(limits.head_bytes);
+            .max_buf_size(limits.head_bytes.max(64 * 1024));
         if limits.head_fields != FIELDS_ON_STACK {
             http1.max_headers(limits.head_fields);
         }
@@ -159,7 +158,11 @@ pub(super) async fn serve<S, T>(
     };
     activity.http2 = http2;
     let activity = Arc::new(activity);
-    let io = TokioIo::new(Io { inner: stream, prefix, activity: activity.clone() });
+    let ConnectionLimits { head_bytes, head_fields, .. } = protocols.limits;
+    let gate = (!http2).then(|| Gate::new(head_bytes, head_fields));
+    let mut io = Io { inner: stream, prefix, held: BytesMut::new(), ended: None, gate, activity: activity.clone() };
+    io.admit_prefix();
+    let io = TokioIo::new(io);
     let shared = Arc::new(Shared { service, peer: Arc::new(peer), fields_max: protocols.limits.head_fields });
     let calls = {
         let activity = activity.clone();
@@ -185,15 +188,27 @@ async fn call<S: Service>(
     busy: Busy,
     request: Request<Incoming>,
 ) -> Result<Response<Answer>, std::convert::Infallible> {
-    // hyper counts the fields of HTTP/1.1 itself, and answers as barely.
-    let response = if request.headers().len() > shared.fields_max {
-        let mut response = Response::new(Outgoing::empty());
-        *response.status_mut() = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-        response
-    } else {
-        shared.service.call(shared.peer.clone(), request).await
+    let response = match unreadable(&request, shared.fields_max) {
+        Some(why) => {
+            let mut response = shared.service.refuse(why).await;
+            if request.version() < Version::HTTP_2 {
+                response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            response
+        }
+        None => shared.service.call(shared.peer.clone(), request).await,
     };
     Ok(response.map(|body| Answer::new(body, busy)))
+}
+
+/// What the gate, or on HTTP/2 nobody yet, has to say against a head.
+fn unreadable(request: &Request<Incoming>, fields_max: usize) -> Option<Unreadable> {
+    if request.headers().len() > fields_max {
+        return Some(Unreadable::TooLarge);
+    }
+    let large = request.uri().path() == Unreadable::LARGE;
+    let refused = request.method().as_str() == Unreadable::METHOD;
+    refused.then_some(if large { Unreadable::TooLarge } else { Unreadable::Malformed })
 }
 
 /// Reads until it is clear whether the peer speaks HTTP/2; gives back what was read. A single read for nearly everyone.
@@ -322,28 +337,103 @@ impl Drop for CutUnlessEnded<'_> {
     }
 }
 
-/// A stream that reports to [`Activity`], and gives back first what was read of it already.
+/// A stream that reports to [`Activity`], and gives what has passed the [`Gate`].
 struct Io<T> {
     inner: T,
+    /// What was read already and may be given.
     prefix: Bytes,
+    /// A head that is not whole.
+    held: BytesMut,
+    /// Nothing more is given: `Some(true)`: as if it ended in the middle.
+    ended: Option<bool>,
+    /// `None` on HTTP/2.
+    gate: Option<Gate>,
     activity: Arc<Activity>,
 }
 
 impl<T: AsyncRead + Unpin> AsyncRead for Io<T> {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if !self.prefix.is_empty() {
-            let count = self.prefix.len().min(buf.remaining());
-            buf.put_slice(self.prefix.get(..count).unwrap_or_default());
-            self.prefix.advance(count);
-            self.activity.read();
-            return Poll::Ready(Ok(()));
+        let this = &mut *self;
+        loop {
+            if !this.prefix.is_empty() {
+                let count = this.prefix.len().min(buf.remaining());
+                buf.put_slice(this.prefix.get(..count).unwrap_or_default());
+                this.prefix.advance(count);
+                this.activity.read();
+                return Poll::Ready(Ok(()));
+            }
+            match this.ended {
+                // The connection ends with the answer that this waits for.
+                Some(false) => return Poll::Pending,
+                Some(true) => return Poll::Ready(Ok(())),
+                None => {}
+            }
+            let before = buf.filled().len();
+            let result = Pin::new(&mut this.inner).poll_read(cx, buf);
+            if buf.filled().len() == before {
+                return result;
+            }
+            this.activity.read();
+            this.admit(buf, before);
+            if buf.filled().len() > before {
+                return result;
+            }
         }
-        let before = buf.filled().len();
-        let result = Pin::new(&mut self.inner).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.activity.read();
+    }
+}
+
+impl<T> Io<T> {
+    /// Takes back from `buf` what may not be given, or not yet; what stands before `before` is none of ours.
+    fn admit(&mut self, buf: &mut ReadBuf<'_>, before: usize) {
+        let Some(gate) = &mut self.gate else { return };
+        let fresh = buf.filled().get(before..).unwrap_or_default();
+        if !self.held.is_empty() {
+            self.held.extend_from_slice(fresh);
+            buf.set_filled(before);
+            return self.admit_held();
         }
-        result
+        match gate.look(fresh) {
+            Pass::All => {}
+            Pass::Before(at) => {
+                self.held.extend_from_slice(fresh.get(at..).unwrap_or_default());
+                buf.set_filled(before + at);
+            }
+            Pass::Never(at, why) => {
+                buf.set_filled(before + at);
+                self.end(why);
+            }
+        }
+    }
+
+    /// Gives of what is held all that may be given.
+    fn admit_held(&mut self) {
+        let Some(gate) = &mut self.gate else { return };
+        match gate.look(&self.held) {
+            Pass::All => self.prefix = self.held.split().freeze(),
+            Pass::Before(at) => self.prefix = self.held.split_to(at).freeze(),
+            Pass::Never(at, why) => {
+                self.prefix = self.held.split_to(at).freeze();
+                self.end(why);
+            }
+        }
+    }
+
+    /// Looks at what was read to find out which protocol is spoken.
+    fn admit_prefix(&mut self) {
+        if self.gate.is_some() {
+            self.held = std::mem::take(&mut self.prefix).into();
+            self.admit_held();
+        }
+    }
+
+    /// Gives nothing more; but in the place of a head that cannot be read, what says so.
+    fn end(&mut self, why: Option<Unreadable>) {
+        self.held = BytesMut::new();
+        self.ended = Some(why.is_none());
+        let Some(why) = why else { return };
+        let (method, target) = (Unreadable::METHOD, if why == Unreadable::TooLarge { Unreadable::LARGE } else { "/" });
+        let instead = format!("{method} {target} HTTP/1.1\r\nhost: -\r\n\r\n");
+        self.prefix = [&self.prefix, instead.as_bytes()].concat().into();
     }
 }
 

@@ -1,8 +1,9 @@
 //! Accepts connections, runs TLS, serves HTTP/1.1 and HTTP/2, drains.
 //!
-//! HTTP/2 by ALPN on TLS and by prior knowledge on plain text; HTTP/1.0 is served, and a request says its version. Requests
-//! that hyper cannot read are answered by hyper itself, barely: 400, 414 or 431 without a problem document, and the connection
-//! is closed; no [`Service`] hears of them. Not here: who the peer is to us, and what it may. Start at [`Listener::start`].
+//! HTTP/2 by ALPN on TLS and by prior knowledge on plain text; HTTP/1.0 is served, and a request says its version. A request
+//! that cannot be read in one way is told to the [`Service`] as such ([`Unreadable`]), and the connection is closed. What is left
+//! (a target with signs that none has) hyper answers by itself, barely: 400 without a problem document. Not here: who the peer is to us,
+//! and what it may. Start at [`Listener::start`].
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -10,7 +11,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
-use ::http::{Request, Response};
+use ::http::{Request, Response, StatusCode};
 use arc_swap::ArcSwap;
 use hyper::body::Incoming;
 use rustls::ServerConfig;
@@ -94,6 +95,39 @@ pub type Call = Request<Incoming>;
 pub trait Service: Send + Sync + 'static {
     /// Answers one.
     fn call(&self, peer: Arc<Peer>, request: Request<Incoming>) -> impl Future<Output = Response<Outgoing>> + Send;
+
+    /// Answers one that cannot be read; the connection is closed behind the answer.
+    fn refuse(&self, why: Unreadable) -> impl Future<Output = Response<Outgoing>> + Send {
+        let mut response = Response::new(Outgoing::empty());
+        *response.status_mut() = why.status();
+        std::future::ready(response)
+    }
+}
+
+/// Why a request's head cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unreadable {
+    /// It can be read in more than one way, or in none.
+    Malformed,
+    /// More bytes or fields than [`ConnectionLimits`] has.
+    TooLarge,
+}
+
+impl Unreadable {
+    /// Of the request that stands in the place of one that cannot be read. Whoever sends it by himself is refused as well.
+    pub(super) const METHOD: &str = "TIDEGATE-UNREADABLE";
+
+    /// Its target, where it was too large.
+    pub(super) const LARGE: &str = "/large";
+
+    /// The status that says so.
+    #[must_use]
+    pub fn status(self) -> StatusCode {
+        match self {
+            Self::Malformed => StatusCode::BAD_REQUEST,
+            Self::TooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        }
+    }
 }
 
 /// Why a listener does not start.
@@ -179,7 +213,7 @@ impl Listener {
         self.address
     }
 
-    /// Reads certificate, key and client CA again. New connections use the new ones; the old connections end as in a drain,
+    /// Reads certificate, key, client CA again. New connections use the new ones; the old connections end as in a drain,
     /// without a limit of time, since what they were admitted by may be gone. `Err`: all stays as it is.
     pub fn reload(&self) -> Result<(), Error> {
         if self.settings.tls.is_none() {

@@ -7,6 +7,7 @@ mod codec;
 pub mod coding;
 mod connection;
 pub mod fate;
+mod gate;
 pub mod listener;
 pub mod pace;
 pub mod pem;

@@ -106,7 +106,7 @@ pub fn admit(
     Ok(Admitted { partner: Arc::clone(partner), route: Arc::clone(route), captures, query })
 }
 
-/// The one authority of a request. `Host` and the target's own must agree; HTTP/1.1 must have one.
+/// The one authority of a request. `Host` and the target's own must agree; all but HTTP/1.0 must have one.
 fn authority(head: &Parts) -> Result<Option<&str>, Refusal> {
     let mut fields = head.headers.get_all(header::HOST).iter();
     let host = match (fields.next(), fields.next()) {
@@ -116,7 +116,7 @@ fn authority(head: &Parts) -> Result<Option<&str>, Refusal> {
     };
     let target = head.uri.authority().map(::http::uri::Authority::as_str);
     let disagree = matches!((host, target), (Some(host), Some(target)) if !host.eq_ignore_ascii_case(target));
-    if disagree || (host.or(target).is_none() && head.version == Version::HTTP_11) {
+    if disagree || (host.or(target).is_none() && head.version >= Version::HTTP_11) {
         return Err(Refusal::RequestMalformed);
     }
     match host.or(target) {

@@ -32,6 +32,22 @@ pub fn singletons(headers: &HeaderMap) -> bool {
     headers.len() == headers.keys_len() || SINGLETONS.iter().all(|name| headers.get_all(name).iter().nth(1).is_none())
 }
 
+/// Whether an answer's length is said in one way: a number, or `chunked` alone, or not at all (RFC 9112, section 6.3). hyper lets the
+/// coding win over a length, takes a list of equal numbers for one, and reads other codings to the end of the connection.
+#[must_use]
+pub fn framed(headers: &HeaderMap) -> bool {
+    let digits = |length: &HeaderValue| length.as_bytes().iter().all(u8::is_ascii_digit);
+    match headers.get(header::TRANSFER_ENCODING) {
+        None => headers.get(header::CONTENT_LENGTH).is_none_or(digits),
+        Some(coding) => {
+            let twice = headers.get_all(header::TRANSFER_ENCODING).iter().nth(1).is_some();
+            coding.as_bytes().eq_ignore_ascii_case(b"chunked")
+                && !twice
+                && !headers.contains_key(header::CONTENT_LENGTH)
+        }
+    }
+}
+
 /// The value as it passes, if the header is on the default list of requests. `ours`: our own callers' requests show their
 /// `user-agent` to no partner.
 #[must_use]
@@ -319,6 +335,30 @@ mod tests {
         assert!(singletons(&headers));
         headers.append("content-type", HeaderValue::from_static("application/json"));
         assert!(!singletons(&headers));
+    }
+
+    #[test]
+    fn a_length_is_said_in_one_way() {
+        let says = |fields: &[(&'static str, &'static str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in fields {
+                headers.append(*name, HeaderValue::from_static(value));
+            }
+            framed(&headers)
+        };
+        for right in [&[][..], &[("content-length", "7")], &[("transfer-encoding", "Chunked")]] {
+            assert!(says(right), "{right:?}");
+        }
+        for wrong in [
+            &[("content-length", "7, 7")][..],
+            &[("content-length", "+7")],
+            &[("transfer-encoding", "gzip, chunked")],
+            &[("transfer-encoding", "identity")],
+            &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+            &[("transfer-encoding", "chunked"), ("content-length", "7")],
+        ] {
+            assert!(!says(wrong), "{wrong:?}");
+        }
     }
 
     fn media(kind: &BodyKind, types: &[&'static str]) -> Option<String> {

@@ -41,7 +41,7 @@ use crate::crossing::head::HeadCrossing;
 use crate::crossing::{Released, head::ReleasedHead};
 use crate::http::body::{self, Outgoing, Writer};
 use crate::http::fate::Fate;
-use crate::http::listener::{Peer, Service};
+use crate::http::listener::{Peer, Service, Unreadable};
 use crate::http::pace::Pace;
 use crate::ids::{Direction, ExchangeId, Leg, UpstreamId};
 use crate::ledger::Ledger;
@@ -191,11 +191,7 @@ impl Proxy {
         direction: Direction,
         request: Request<Incoming>,
     ) -> Answered {
-        let [inbound, outbound] = &self.nobody;
-        let nobody = if direction == Direction::Inbound { inbound } else { outbound };
-        let in_flight = self.metrics.begin();
-        let (clock, ledger) = (self.clock.clone(), self.ledger.clone());
-        let mut exchange = Box::new(Exchange::open(id, now, direction, clock, ledger, Arc::clone(nobody), in_flight));
+        let mut exchange = self.open(id, now, direction);
         let answered = match self.exchange(&mut exchange, peer, request).await {
             Ok((response, then)) => Answered { exchange, response, then },
             Err(refusal) => {
@@ -212,6 +208,30 @@ impl Proxy {
         };
         // However the answer came to be, it takes a place until the connection has got rid of it.
         answered.keep_place()
+    }
+
+    fn open(&self, id: ExchangeId, now: Time, direction: Direction) -> Box<Exchange> {
+        let [inbound, outbound] = &self.nobody;
+        let nobody = if direction == Direction::Inbound { inbound } else { outbound };
+        let in_flight = self.metrics.begin();
+        let (clock, ledger) = (self.clock.clone(), self.ledger.clone());
+        Box::new(Exchange::open(id, now, direction, clock, ledger, Arc::clone(nobody), in_flight))
+    }
+
+    /// An exchange of which the request's head could not be read.
+    #[must_use]
+    pub fn unread(&self, direction: Direction, why: Unreadable) -> Response<Outgoing> {
+        let now = self.clock.now();
+        let mut exchange = self.open(self.ids.next(now), now, direction);
+        let refusal = match why {
+            Unreadable::Malformed => Refusal::RequestMalformed,
+            Unreadable::TooLarge => Refusal::HeadTooLarge,
+        };
+        let response = refuse::problem(&refusal).into_response(exchange.id);
+        exchange.status = response.status().as_u16();
+        exchange.refusal = Some(refusal);
+        exchange.finish(Outcome::Refused);
+        response
     }
 
     /// The way of one exchange, up to the head of its answer.
@@ -323,6 +343,9 @@ impl Proxy {
         let status = head.status;
         // We asked for no part, no change of protocol and under no condition: such an answer is to another question.
         if status.is_informational() || [StatusCode::NOT_MODIFIED, StatusCode::PARTIAL_CONTENT].contains(&status) {
+            return Err(Refusal::UpstreamMalformed);
+        }
+        if !headers::framed(&head.headers) {
             return Err(Refusal::UpstreamMalformed);
         }
         if !headers::singletons(&head.headers) {
@@ -544,5 +567,9 @@ impl Door {
 impl Service for Door {
     async fn call(&self, peer: Arc<Peer>, request: Request<Incoming>) -> Response<Outgoing> {
         self.proxy.handle(peer, self.direction, request).await
+    }
+
+    async fn refuse(&self, why: Unreadable) -> Response<Outgoing> {
+        self.proxy.unread(self.direction, why)
     }
 }

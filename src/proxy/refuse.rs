@@ -29,6 +29,7 @@ pub fn problem(refusal: &Refusal) -> Problem {
         R::AgreementExpired => (403, "agreement_expired", "the agreement has ended"),
         R::AgreementSuspended => (403, "agreement_suspended", "the agreement is suspended"),
         R::RequestMalformed => (400, "request_malformed", "the request cannot be read in exactly one way"),
+        R::HeadTooLarge => (431, "head_too_large", "the head of the request is too large"),
         R::PathNotNormal => (400, "path_not_normal", "the path is not in its normal form"),
         R::QueryMalformed => (400, "query_malformed", "the query cannot be read in exactly one way"),
         R::RouteUnknown => (404, "route_unknown", "there is nothing here"),
@@ -168,6 +169,7 @@ mod tests {
         check(&Refusal::AgreementExpired, 403, "agreement_expired");
         check(&Refusal::AgreementSuspended, 403, "agreement_suspended");
         check(&Refusal::RequestMalformed, 400, "request_malformed");
+        check(&Refusal::HeadTooLarge, 431, "head_too_large");
         check(&Refusal::PathNotNormal, 400, "path_not_normal");
         check(&Refusal::QueryMalformed, 400, "query_malformed");
         check(&Refusal::RouteUnknown, 404, "route_unknown");

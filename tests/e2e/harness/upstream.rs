@@ -157,6 +157,12 @@ impl Upstream {
         Builder { manner: Manner::Gone, canaries: Canaries::default() }
     }
 
+    /// One that a test runs by itself, and that sends what was planted there.
+    #[allow(dead_code, reason = "for the wire suite, which has this harness, too")]
+    pub fn at(address: SocketAddr, canaries: &Canaries) -> Self {
+        Self { address, canaries: canaries.clone(), received: Arc::default() }
+    }
+
     /// Where it listens.
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
