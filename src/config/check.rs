@@ -304,11 +304,23 @@ impl Reader<'_> {
         if let Some(path) = &client_ca {
             self.authorities(section, "client_ca", path);
         }
+        let client_crl = self.path(section, "client_crl");
+        match (&client_ca, &client_crl) {
+            (None, Some(_)) => {
+                self.complain(section, "client_crl", "needs `client_ca`, whose certificates it is about")
+            }
+            (Some(ca), Some(path)) => {
+                if let Err(error) = trust::check_revocations(ca, path) {
+                    self.complain(section, "client_crl", error);
+                }
+            }
+            (_, None) => {}
+        }
         let required = self.text(section, "client_certificate").as_deref() == Some("required");
         if client_ca.is_none() && section.node("client_certificate").is_some() {
             self.complain(section, "client_certificate", "needs `client_ca`: without it no certificate is asked for");
         }
-        listener::Tls { certificate, key, client_ca, client_certificate_required: required }
+        listener::Tls { certificate, key, client_ca, client_crl, client_certificate_required: required }
     }
 
     /// `certificate` and `key`, which belong together.

@@ -65,6 +65,7 @@ pub const KEYS: &[Key] = &[
     key("listener[].tls.certificate", Kind::Path, Required),
     key("listener[].tls.key", Kind::Path, Required),
     key("listener[].tls.client_ca", Kind::Path, Absent),
+    key("listener[].tls.client_crl", Kind::Path, Absent),
     key("listener[].tls.client_certificate", Kind::Choice(&["optional", "required"]), As("optional")),
     key("upstream.*.url", Kind::Text, Required),
     key("upstream.*.ca", Kind::Path, Absent),

@@ -333,6 +333,10 @@ fn certificates_and_keys_must_be_there_and_belong_together() {
     let with_ca = |more: &str| tls(&format!("certificate = \"certs/server.pem\", key = \"certs/server.key\", {more}"));
     check("", &with_ca("client_ca = \"certs/empty\""), "listener.x.tls.client_ca", "no certificate in it");
     check("", &with_ca("client_ca = \"certs\""), "listener.x.tls.client_ca", "is not a file");
+    check("", &with_ca("client_crl = \"certs/empty\""), "listener.x.tls.client_crl", "needs `client_ca`");
+    let crl = |file: &str| with_ca(&format!("client_ca = \"certs/partners-ca.pem\", client_crl = \"certs/{file}\""));
+    check("", &crl("empty"), "listener.x.tls.client_crl", "no list in it");
+    check("", &crl("none.pem"), "listener.x.tls.client_crl", "no such file");
     check("", &with_ca("client_certificate = \"required\""), "listener.x.tls.client_certificate", "needs `client_ca`");
 }
 

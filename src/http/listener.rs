@@ -15,7 +15,7 @@ use ::http::{Request, Response, StatusCode};
 use arc_swap::ArcSwap;
 use hyper::body::Incoming;
 use rustls::ServerConfig;
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::NoServerSessionStorage;
 use rustls::sign::SingleCertAndKey;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -26,9 +26,9 @@ use crate::telemetry::meters::ListenerMetrics;
 use super::body::Outgoing;
 use super::connection::{Agreed, Protocols, Stop, serve};
 use super::pace::Pace;
+use super::trust;
 use super::trust::Identity;
 use super::workers::Workers;
-use super::{pem, trust};
 
 /// One listener's checked settings.
 #[derive(Clone, Debug)]
@@ -52,6 +52,8 @@ pub struct Tls {
     pub key: PathBuf,
     /// PEM bundle of the authorities whose client certificates are taken at all.
     pub client_ca: Option<PathBuf>,
+    /// PEM bundle of the lists of certificates that these authorities revoked. With it each authority must have one that has not ended.
+    pub client_crl: Option<PathBuf>,
     /// Whether a connection without a client certificate is refused in the handshake.
     pub client_certificate_required: bool,
 }
@@ -213,7 +215,7 @@ impl Listener {
         self.address
     }
 
-    /// Reads certificate, key, client CA again. New connections use the new ones; the old connections end as in a drain,
+    /// Reads certificate, key, client CA and its revocations again. New connections use the new ones; the old connections end as in a drain,
     /// without a limit of time, since what they were admitted by may be gone. `Err`: all stays as it is.
     pub fn reload(&self) -> Result<(), Error> {
         if self.settings.tls.is_none() {
@@ -278,12 +280,7 @@ fn server_config(tls: &Tls) -> Result<ServerConfig, String> {
     let mut config = match &tls.client_ca {
         None => builder.with_no_client_auth().with_cert_resolver(resolver),
         Some(path) => {
-            let roots = trust::roots(pem::certificates(path)?).map_err(|e| format!("`{}`: {e}", path.display()))?;
-            let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), trust::provider());
-            if !tls.client_certificate_required {
-                verifier = verifier.allow_unauthenticated();
-            }
-            let verifier = verifier.build().map_err(|e| format!("`{}`: {e}", path.display()))?;
+            let verifier = trust::client_verifier(path, tls.client_crl.as_deref(), tls.client_certificate_required)?;
             builder.with_client_cert_verifier(verifier).with_cert_resolver(resolver)
         }
     };

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::Path;
 
 use rustls_pki_types::pem::{self, PemObject};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use zeroize::Zeroizing;
 
 /// A settings-sized file; anything larger is not what it should be.
@@ -33,6 +33,17 @@ pub(super) fn parse_certificates(text: &[u8]) -> Result<Vec<CertificateDer<'stat
         }
     }
     Ok(certificates)
+}
+
+/// All lists of revoked certificates of a file; at least one.
+pub(super) fn revocations(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, String> {
+    let text = read(path, false)?;
+    let lists: Result<Vec<_>, pem::Error> = CertificateRevocationListDer::pem_slice_iter(&text).collect();
+    let lists = lists.map_err(|_| format!("{}: not PEM (RFC 7468)", shown(path)))?;
+    if lists.is_empty() {
+        return Err(format!("{}: no list in it: expected `-----BEGIN X509 CRL-----`", shown(path)));
+    }
+    Ok(lists)
 }
 
 /// The one private key of a file that only we may read.

@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
-use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{VerifierBuilderError, WebPkiClientVerifier};
 use rustls::sign::CertifiedKey;
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, UnixTime};
@@ -47,6 +47,29 @@ impl Trust {
         let now = UnixTime::since_unix_epoch(Duration::from_millis(now.0));
         self.verifier.verify_client_cert(end_entity, intermediates, now).is_ok()
     }
+}
+
+/// What verifies the client certificates of a listener: an authority of the file `ca`, and if there is a file `crl`, a list in it of
+/// each authority of the chain, that has not ended and does not have the certificate. What a list cannot tell is refused.
+pub(super) fn client_verifier(
+    ca: &Path,
+    crl: Option<&Path>,
+    required: bool,
+) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let roots = roots(pem::certificates(ca)?).map_err(|error| format!("`{}`: {error}", ca.display()))?;
+    let mut verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+    if let Some(path) = crl {
+        verifier = verifier.with_crls(pem::revocations(path)?).enforce_revocation_expiration();
+    }
+    if !required {
+        verifier = verifier.allow_unauthenticated();
+    }
+    verifier.build().map_err(|error| match (error, crl) {
+        (VerifierBuilderError::InvalidCrl(_), Some(path)) => {
+            format!("`{}`: a list of revoked certificates in it cannot be read", path.display())
+        }
+        (error, _) => format!("`{}`: {error}", ca.display()),
+    })
 }
 
 pub(super) fn roots(certificates: Vec<CertificateDer<'static>>) -> Result<RootCertStore, String> {
@@ -170,6 +193,11 @@ pub fn check_pair(certificate: &Path, key: &Path) -> Result<(), String> {
 /// Whether a file of authorities is there and can be used. `Err` says what is wrong.
 pub fn check_authorities(path: &Path) -> Result<(), String> {
     roots(pem::certificates(path)?).map(drop).map_err(|error| format!("`{}`: {error}", path.display()))
+}
+
+/// Whether a file of authorities and one of lists of what they revoked can be used together. `Err` says what is wrong.
+pub fn check_revocations(ca: &Path, crl: &Path) -> Result<(), String> {
+    client_verifier(ca, Some(crl), true).map(drop)
 }
 
 /// A digest of the authorities that a client believes and of the certificates that it shows (a key goes with its certificate).

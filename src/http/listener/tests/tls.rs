@@ -8,7 +8,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::*;
-use crate::http::testing::{Authority, authority};
+use crate::http::testing::{Authority, Issued, authority};
 
 struct Certificates {
     folder: TempDir,
@@ -36,14 +36,20 @@ impl Certificates {
             certificate: file("server.pem"),
             key: file("server.key"),
             client_ca: client_ca.then(|| file("partners-ca.pem")),
+            client_crl: None,
             client_certificate_required: required,
         };
         Settings { tls: Some(tls), ..plain(limits) }
     }
 
     fn client(&self, shown: Option<&Authority>, alpn: &[&str]) -> TlsConnector {
+        let issued = shown.map(|authority| (authority, authority.issue(&["api.northwind.example"])));
+        self.client_with(issued.as_ref(), alpn)
+    }
+
+    fn client_with(&self, shown: Option<&(&Authority, Issued)>, alpn: &[&str]) -> TlsConnector {
         let folder = self.folder.path();
-        let shown = shown.map(|a| a.write(folder, "client", &a.issue(&["api.northwind.example"])));
+        let shown = shown.map(|(authority, pair)| authority.write(folder, "client", pair));
         let identity = shown.as_ref().map(|(certificate, key)| (certificate.as_path(), key.as_path()));
         let (mut config, _) = trust::client_config(Some(&folder.join("ours-ca.pem")), identity).unwrap();
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
@@ -90,6 +96,42 @@ async fn a_client_certificate_counts_only_from_its_own_authority() {
         let none = ask(None).await;
         assert_eq!(none.ends_with("HTTP/1.1 true None"), !required, "none: {none}");
     }
+}
+
+#[tokio::test]
+async fn a_revoked_certificate_is_refused_from_the_reload_on_that_reads_the_list() {
+    let certificates = Certificates::new();
+    let list = certificates.folder.path().join("crl.pem");
+    let partners = &certificates.partners;
+    let (good, bad) = (partners.issue(&["api.northwind.example"]), partners.issue(&["api.northwind.example"]));
+    std::fs::write(&list, partners.revokes(&[], false)).unwrap();
+    let mut settings = certificates.settings(true, false, LIMITS);
+    settings.tls.as_mut().unwrap().client_crl = Some(list.clone());
+    let listener = echo(settings).await;
+    let (good, bad) = ((partners, good), (partners, bad));
+    let served =
+        async |shown| !over_tls(&certificates.client_with(Some(shown), &[]), listener.address()).await.is_empty();
+    assert!(served(&good).await && served(&bad).await);
+
+    let old = connect(&certificates.client_with(Some(&bad), &["h2"]), listener.address()).await.unwrap();
+    let (mut send, ended) = h2(old).await;
+    assert_eq!(send.send_request(get()).await.unwrap().status(), 200);
+    std::fs::write(&list, partners.revokes(&[&bad.1.0], false)).unwrap();
+    listener.reload().unwrap();
+    tokio::time::timeout(PATIENCE, ended).await.expect("the open connection of the revoked one ends").unwrap();
+    assert!(served(&good).await && !served(&bad).await);
+
+    std::fs::write(&list, "nonsense").unwrap();
+    assert!(listener.reload().is_err());
+    assert!(!served(&bad).await, "a list that cannot be read leaves the old one in place");
+    std::fs::write(&list, partners.revokes(&[], true)).unwrap();
+    listener.reload().unwrap();
+    assert!(!served(&good).await, "a list that has ended says nothing of anybody");
+    std::fs::write(&list, certificates.ours.revokes(&[], false)).unwrap();
+    listener.reload().unwrap();
+    assert!(!served(&good).await, "nor does one of another authority");
+    let none = over_tls(&certificates.client_with(None, &[]), listener.address()).await;
+    assert!(none.ends_with("HTTP/1.1 true None"), "{none}");
 }
 
 #[tokio::test]
