@@ -65,6 +65,7 @@ struct Families {
     budgets: Family<BudgetLabels, Counter>,
     upstream_duration: Durations<NameLabel>,
     upstream_failures: Family<ReasonLabels, Counter>,
+    upstream_repeats: Family<NameLabel, Counter>,
     connections: Family<NameLabel, Gauge>,
     accepted: Family<NameLabel, Counter>,
     handshakes_failed: Family<NameLabel, Counter>,
@@ -96,6 +97,7 @@ impl Metrics {
             budgets: Family::default(),
             upstream_duration: Family::new_with_constructor(durations),
             upstream_failures: Family::default(),
+            upstream_repeats: Family::default(),
             connections: Family::default(),
             accepted: Family::default(),
             handshakes_failed: Family::default(),
@@ -168,6 +170,7 @@ impl Metrics {
             unreachable: failed("unreachable"),
             slow: failed("slow"),
             malformed: failed("malformed"),
+            repeated: self.0.upstream_repeats.get_or_create_owned(&NameLabel { name: Arc::clone(&name) }),
         })
     }
 
@@ -294,6 +297,8 @@ impl Families {
         let help = "From a request's head to the head of the upstream's response";
         r.register_with_unit("upstream_response", help, Unit::Seconds, self.upstream_duration.clone());
         r.register("upstream_failures", "Requests that an upstream did not answer", self.upstream_failures.clone());
+        let help = "Requests that were sent a second time, because a kept connection ended under them";
+        r.register("upstream_repeats", help, self.upstream_repeats.clone());
         r.register("connections", "Open connections", self.connections.clone());
         r.register("connections_accepted", "Connections that were accepted", self.accepted.clone());
         let help = "TLS handshakes that failed, were refused or took too long";

@@ -19,6 +19,7 @@ pub mod passage;
 pub mod pool;
 pub mod pump;
 pub mod refuse;
+pub mod retry;
 pub mod snapshot;
 pub mod tag;
 pub mod upstream;

@@ -28,8 +28,10 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until, timeout, timeout_at};
 use tower_service::Service;
 
 use crate::http::body::{Hold, Outgoing};
+use crate::telemetry::meters::UpstreamMetrics;
 
 use super::bell::Bell;
+use super::retry;
 
 /// How often unused connections are looked at: what upstream has closed, or nobody has used for long, goes.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -51,6 +53,8 @@ pub struct Pool {
     most: usize,
     open: Arc<AtomicUsize>,
     idle: Mutex<Idle>,
+    budget: retry::Budget,
+    metrics: Arc<UpstreamMetrics>,
 }
 
 /// The unused ones, by the runtime that waits for them, the last one used at the end; and whether they are being looked after.
@@ -75,6 +79,8 @@ fn here() -> Home {
 pub enum Failure {
     /// There is no connection: nothing was sent.
     Unreachable,
+    /// It ended before the head of an answer.
+    Closed,
     /// It broke, or did not speak HTTP.
     Broken,
     /// It took too long.
@@ -114,14 +120,17 @@ impl Pool {
         http1: http1::Builder,
         keep_alive: Duration,
         most: usize,
+        metrics: Arc<UpstreamMetrics>,
     ) -> Arc<Self> {
-        Arc::new(Self { connector, origin, http1, keep_alive, most, open: Arc::default(), idle: Mutex::default() })
+        let (open, idle, budget) = Default::default();
+        Arc::new(Self { connector, origin, http1, keep_alive, most, open, idle, budget, metrics })
     }
 
     /// Sends a request, in origin form and with its `Host`, and waits for the head of its answer, from `now` until `deadline`.
     /// `apart`: its body is still being made.
     ///
-    /// A kept connection that ended before anything of the request was sent on it costs nothing but another try.
+    /// A kept connection that ended before anything of the request was sent on it costs nothing but another try; one that ended
+    /// behind the request does where the request may be repeated ([`retry`]).
     ///
     /// # Errors
     /// See [`Failure`].
@@ -132,9 +141,11 @@ impl Pool {
         (now, deadline): (Instant, Option<Instant>),
         mut places: Places,
     ) -> Result<Response<Answer>, Failure> {
+        let mut repeated = false;
         loop {
-            let kept = self.take(now);
+            let kept = if repeated { self.make_room() } else { self.take(now) };
             let fresh = kept.is_none();
+            let copy = if fresh || apart { None } else { retry::copy(&request) };
             let line = match kept {
                 Some(line) => line,
                 None => Box::pin(self.connect(deadline)).await?,
@@ -144,11 +155,23 @@ impl Pool {
             } else {
                 ask(self, line, (request, places), deadline).await
             };
-            match asked {
-                Ok(response) => return Ok(response),
-                Err((_, Some(unsent))) if !fresh => (request, places) = unsent,
-                Err((failure, _)) => return Err(failure),
-            }
+            let Failed { failure, unsent, places: back } = match asked {
+                Ok(response) => {
+                    self.budget.earn();
+                    return Ok(response);
+                }
+                Err(failed) => failed,
+            };
+            request = match (unsent, copy) {
+                (Some(unsent), _) if !fresh => unsent,
+                (None, Some(copy)) if failure == Failure::Closed && self.budget.spend() => {
+                    self.metrics.repeated.inc();
+                    repeated = true;
+                    copy
+                }
+                _ => return Err(failure),
+            };
+            places = back;
         }
     }
 
@@ -162,6 +185,14 @@ impl Pool {
                 return Some(line);
             }
         }
+    }
+
+    /// Gives up an unused connection where there may be no more: what comes is to be a new one.
+    fn make_room(&self) -> Option<Box<Line>> {
+        if self.open.load(Ordering::Relaxed) >= self.most {
+            drop(self.idle().pop(here(), true));
+        }
+        None
     }
 
     async fn connect(&self, deadline: Option<Instant>) -> Result<Box<Line>, Failure> {
@@ -292,7 +323,14 @@ impl Line {
 /// A request, and what its answer will take up.
 type Question = (Request<Outgoing>, Places);
 
-type Asked = Result<Response<Answer>, (Failure, Option<Question>)>;
+type Asked = Result<Response<Answer>, Failed>;
+
+/// Why there is no answer, the request if nothing of it was sent, and what the answer would have taken up.
+struct Failed {
+    failure: Failure,
+    unsent: Option<Request<Outgoing>>,
+    places: Places,
+}
 
 /// Sends a request on a connection, and drives it until the head of the answer is there.
 async fn ask(pool: &Arc<Pool>, mut line: Box<Line>, (request, places): Question, deadline: Option<Instant>) -> Asked {
@@ -330,8 +368,8 @@ impl<F: Answering> Asking<F> {
                 let held = Held::Here(Arc::clone(&self.pool), line);
                 Ok(response.map(|body| Answer::new(body, at, held, places)))
             }
-            (Ok(_), None) => Err((Failure::Broken, None)),
-            (Err((failure, unsent)), _) => Err((failure, unsent.map(|request| (request, places)))),
+            (Ok(_), None) => Err(Failed { failure: Failure::Broken, unsent: None, places }),
+            (Err((failure, unsent)), _) => Err(Failed { failure, unsent, places }),
         }
     }
 
@@ -343,9 +381,9 @@ impl<F: Answering> Asking<F> {
         let look = pin!(unconstrained(answering.as_mut()));
         match look.poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(answered) => {
-                return Poll::Ready(answered.map_err(|mut error| (Failure::Broken, error.take_message())));
+                return Poll::Ready(answered.map_err(|mut error| (failure(error.error()), error.take_message())));
             }
-            Poll::Pending if line.connection.is_none() => return Poll::Ready(Err((Failure::Broken, None))),
+            Poll::Pending if line.connection.is_none() => return Poll::Ready(Err((Failure::Closed, None))),
             Poll::Pending => {}
         }
         match deadline {
@@ -353,6 +391,10 @@ impl<F: Answering> Asking<F> {
             _ => Poll::Pending,
         }
     }
+}
+
+fn failure(error: &hyper::Error) -> Failure {
+    if error.is_parse() || error.is_parse_too_large() { Failure::Broken } else { Failure::Closed }
 }
 
 impl<F: Answering> Drop for Asking<F> {
@@ -404,7 +446,10 @@ async fn ask_apart(pool: Arc<Pool>, line: Box<Line>, (request, places): Question
         }
     });
     let answered = match deadline {
-        Some(deadline) => timeout_at(deadline, answering).await.map_err(|_| (Failure::Slow, None))?,
+        Some(deadline) => match timeout_at(deadline, answering).await {
+            Ok(answered) => answered,
+            Err(_) => return Err(Failed { failure: Failure::Slow, unsent: None, places }),
+        },
         None => answering.await,
     };
     match answered {
@@ -412,7 +457,7 @@ async fn ask_apart(pool: Arc<Pool>, line: Box<Line>, (request, places): Question
             let held = Held::Apart(give, sender);
             Ok(response.map(|body| Answer::new(body, Instant::now(), held, places)))
         }
-        Err(mut error) => Err((Failure::Broken, error.take_message().map(|request| (request, places)))),
+        Err(mut error) => Err(Failed { failure: failure(error.error()), unsent: error.take_message(), places }),
     }
 }
 

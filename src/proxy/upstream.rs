@@ -1,7 +1,7 @@
 //! The other side: pooled connections, limits, time.
 //!
-//! Sends one request once: no retries (save where a pooled connection turned out to be closed before anything was
-//! sent), no redirects, no proxies. Plain HTTP/1.1 goes by our own [`Pool`], TLS and HTTP/2 by hyper-util's client. What it refuses it refuses as [`Refusal::UpstreamUnreachable`], `UpstreamSlow`,
+//! Sends one request once: no retries (save where a pooled connection turned out to be closed: [`super::retry`]), no redirects,
+//! no proxies. Plain HTTP/1.1 goes by our own [`Pool`], TLS and HTTP/2 by hyper-util's client. What it refuses it refuses as [`Refusal::UpstreamUnreachable`], `UpstreamSlow`,
 //! `UpstreamMalformed` or `Overloaded`. Start at [`Upstream::send`].
 
 use std::path::PathBuf;
@@ -136,7 +136,14 @@ impl Upstream {
             http1.max_buf_size(HEAD_BYTES_MAX);
             let origin = Uri::builder().scheme(scheme.clone()).authority(authority.clone()).path_and_query("/").build();
             let origin = origin.map_err(|error| error.to_string())?;
-            Connections::Plain(Pool::new(connector, origin, http1, settings.keep_alive, settings.connections))
+            Connections::Plain(Pool::new(
+                connector,
+                origin,
+                http1,
+                settings.keep_alive,
+                settings.connections,
+                Arc::clone(&metrics),
+            ))
         };
         let host = match authority.port_u16() {
             Some(port) if port != 80 => format!("{}:{port}", authority.host()),
@@ -232,7 +239,7 @@ impl Upstream {
                 return Ok(response);
             }
             Err(Failure::Unreachable) => Refusal::UpstreamUnreachable,
-            Err(Failure::Broken) => Refusal::UpstreamMalformed,
+            Err(Failure::Broken | Failure::Closed) => Refusal::UpstreamMalformed,
             Err(Failure::Slow) => Refusal::UpstreamSlow,
         };
         match refusal {

@@ -228,6 +228,8 @@ pub struct UpstreamMetrics {
     pub slow: Counter,
     /// An answer that is not HTTP.
     pub malformed: Counter,
+    /// Requests that were sent a second time.
+    pub repeated: Counter,
 }
 
 /// One listener.

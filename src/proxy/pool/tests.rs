@@ -9,7 +9,11 @@ const SHORT: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 async fn pool(keep_alive: Duration) -> (TcpListener, Arc<Pool>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let origin = format!("http://{}/", listener.local_addr().unwrap()).parse().unwrap();
-    (listener, Pool::new(HttpConnector::new(), origin, http1::Builder::new(), keep_alive, 8))
+    (listener, Pool::new(HttpConnector::new(), origin, http1::Builder::new(), keep_alive, 8, metrics()))
+}
+
+fn metrics() -> Arc<UpstreamMetrics> {
+    crate::telemetry::Metrics::new().upstream(&crate::ids::UpstreamId::parse("a").unwrap())
 }
 
 fn get() -> Request<Outgoing> {
@@ -338,4 +342,55 @@ async fn a_rest_that_is_long_or_has_no_end_is_not_read() {
         tokio::task::yield_now().await;
     }
     assert!(pool.idle().is_empty());
+}
+
+/// An upstream that answers the first request of each connection, and closes it when the second is there; how many it got.
+fn closes_on_the_second(listener: TcpListener) -> Arc<AtomicUsize> {
+    let count = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&count);
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            heard(&mut stream, b"\r\n\r\n").await;
+            counted.fetch_add(1, Ordering::Relaxed);
+            stream.write_all(SHORT.as_bytes()).await.unwrap();
+            heard(&mut stream, b"\r\n\r\n").await;
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
+    });
+    count
+}
+
+#[tokio::test]
+async fn what_may_be_repeated_is_when_a_kept_connection_ends_under_it_within_the_budget() {
+    let (listener, pool) = pool(LONG).await;
+    let count = closes_on_the_second(listener);
+    for n in 0..10_u64 {
+        assert_eq!(text(send(&pool).await.unwrap()).await, "ok");
+        assert_eq!(
+            (pool.metrics.repeated.get(), count.load(Ordering::Relaxed)),
+            (n, 1 + 2 * usize::try_from(n).unwrap())
+        );
+    }
+    let post = Request::post("/").header("host", "a").body(Outgoing::empty()).unwrap();
+    let sent = pool.send(post, false, within(Duration::from_secs(10)), Places::default()).await;
+    assert_eq!(sent.map(drop).unwrap_err(), Failure::Closed, "what was done must not be done again");
+    assert_eq!(pool.metrics.repeated.get(), 9);
+    assert_eq!(text(send(&pool).await.unwrap()).await, "ok", "on a new connection");
+    while pool.budget.spend() {}
+    assert_eq!(send(&pool).await.map(drop).unwrap_err(), Failure::Closed, "the budget is spent");
+}
+
+#[tokio::test]
+async fn a_new_connection_that_ends_without_an_answer_is_no_reason_to_ask_again() {
+    let (listener, pool) = pool(LONG).await;
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        heard(&mut stream, b"\r\n\r\n").await;
+        drop(stream);
+        std::future::pending::<()>().await;
+        drop(listener);
+    });
+    assert_eq!(send(&pool).await.map(drop).unwrap_err(), Failure::Closed);
+    assert_eq!(pool.metrics.repeated.get(), 0);
 }
