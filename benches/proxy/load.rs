@@ -106,6 +106,50 @@ impl Chunks {
     }
 }
 
+/// Of a stream of events that say when they were made: how long each was on its way, in microseconds.
+pub fn events(address: SocketAddr, target: &str) -> Histogram<u64> {
+    let mut client = Client::new(address, target);
+    client.stream.write_all(&client.request).expect("a request is sent");
+    let (head_end, filled) = read_head(&mut client.stream, &mut client.buffer);
+    let head = String::from_utf8_lossy(&client.buffer[..head_end]).to_ascii_lowercase();
+    assert!(head.starts_with("http/1.1 200") && head.contains("transfer-encoding: chunked"), "{head}");
+    let (mut times, mut chunks, mut text) = (no_times(), Chunks::default(), Vec::new());
+    let (mut start, mut end) = (head_end, filled);
+    loop {
+        let now = super::roles::now();
+        let bytes = &client.buffer[start..end];
+        // The framing tells where the stream ends; in the text only what has not been looked at is kept.
+        chunks.feed(bytes);
+        text.extend_from_slice(bytes);
+        let mut seen = 0;
+        while let Some(made) = memchr::memmem::find(&text[seen..], MADE).map(|place| seen + place + MADE.len()) {
+            let digits = text[made..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+            if made + digits == text.len() {
+                break;
+            }
+            let time: u64 = String::from_utf8_lossy(&text[made..made + digits]).parse().expect("a time");
+            times.record(now.saturating_sub(time)).expect("a histogram that grows");
+            seen = made + digits;
+        }
+        text.drain(..seen.max(text.len().saturating_sub(KEEP)));
+        if chunks.ended {
+            return times;
+        }
+        (start, end) = (0, client.read());
+    }
+}
+
+/// What stands before the time at which an event was made.
+const MADE: &[u8] = b"\"made\":";
+
+/// So many bytes of a text may be the beginning of a time: its name and its digits.
+const KEEP: usize = 32;
+
+/// Of nothing yet.
+pub fn no_times() -> Histogram<u64> {
+    Histogram::new(3).expect("a histogram")
+}
+
 /// How many exchanges, and how many bytes of bodies, in a closed loop of so many connections.
 pub fn closed(address: SocketAddr, target: &str, connections: usize, time: Duration) -> (u64, u64) {
     let run = move |mut client: Client| {
@@ -126,7 +170,7 @@ pub fn fixed(address: SocketAddr, target: &str, connections: u32, rate: u32, tim
     let began = Instant::now() + Duration::from_millis(20);
     let gap = Duration::from_secs(1) / rate;
     let run = move |mut client: Client, number: u32| {
-        let mut times = Histogram::new(3).expect("a histogram");
+        let mut times = no_times();
         let mut due = began + gap * number;
         while due < began + time {
             std::thread::sleep(due.saturating_duration_since(Instant::now()));
@@ -140,7 +184,7 @@ pub fn fixed(address: SocketAddr, target: &str, connections: u32, rate: u32, tim
     };
     let clients: Vec<_> = (0..connections).map(|number| (Client::new(address, target), number)).collect();
     let threads: Vec<_> = clients.into_iter().map(|(c, n)| std::thread::spawn(move || run(c, n))).collect();
-    let mut all = Histogram::new(3).expect("a histogram");
+    let mut all = no_times();
     for thread in threads {
         all.add(thread.join().expect("a client")).expect("histograms of one shape");
     }

@@ -1,6 +1,6 @@
 //! What an exchange costs: Tidegate beside a bare hyper proxy and a proxy on `serde_json::Value`, over loopback, in one run.
 //!
-//! `cargo bench --bench proxy`, with `-- --quick` for a look. Each proxy is a process of its own; they take turns. What is
+//! `cargo bench --bench proxy`, with `-- --quick` for a look, with `-- --streams` for long bodies and events. Each proxy is a process of its own; they take turns. What is
 //! measured and how is in `docs/performance.md`. Start at [`measure`].
 
 #![allow(
@@ -18,6 +18,7 @@
 mod load;
 mod processes;
 mod roles;
+mod streams;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -65,9 +66,15 @@ fn main() {
         ["--role", role, upstream] => roles::play(role, Some(upstream.parse().expect("an address"))),
         words => {
             let quick = words.contains(&"--quick");
+            let only = words.iter().find(|word| !word.starts_with("--")).copied();
+            if let Some(number) = words.iter().find_map(|word| word.strip_prefix("--streams")) {
+                let gibibytes = number.strip_prefix('=').map_or(10, |number| number.parse().expect("a number"));
+                let wanted = streams::Wanted { gibibytes, quick, only };
+                return streams::measure(tempfile::tempdir_in(target()).expect("a folder on disk").path(), &wanted);
+            }
             let cpu = words.contains(&"--cpu");
             let memory = words.contains(&"--memory");
-            let only = words.iter().find(|word| !word.starts_with("--")).map(|&word| word.to_owned());
+            let only = only.map(str::to_owned);
             let beside = words.iter().filter_map(|word| word.strip_prefix("--beside=")).map(PathBuf::from).collect();
             let connections = words.iter().find_map(|word| word.strip_prefix("--connections="));
             let connections = connections.map_or(8, |number| number.parse().expect("a number"));

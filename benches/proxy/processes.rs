@@ -83,8 +83,17 @@ impl Running {
 
     /// The most memory that it ever had, in KiB.
     pub fn peak_kib(&self) -> u64 {
+        self.status("VmHWM:")
+    }
+
+    /// The memory that it has, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    fn status(&self, name: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("a process");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a peak");
+        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a figure");
         line.trim().trim_end_matches(" kB").trim().parse().expect("a number")
     }
 }
@@ -118,7 +127,7 @@ api_key = { header = "x-api-key", sha256 = ["@key@"] }
 [limits]
 rate = "1000000/s"
 concurrent = 1000
-body = "4GiB"
+body = "64GiB"
 # For the body of 1 GiB, of which millions of values become tokens: the defaults bound bodies that nobody expects.
 leaves = 100000000
 growth = "4GiB"
@@ -129,6 +138,21 @@ upstream = "orders"
 [inbound.response]
 keep = [@kept@]
 fields = [@fields@]
+
+[[inbound]]
+match = "GET /lines/{size}"
+upstream = "orders"
+[inbound.response]
+body = "ndjson"
+keep = [@kept@]
+fields = [@fields@]
+
+[[inbound]]
+match = "GET /events/{count}"
+upstream = "orders"
+[inbound.response]
+body = "sse"
+keep = ["$.page", "$.made"]
 
 [[inbound]]
 match = "GET /stream/{size}"

@@ -67,6 +67,34 @@ fn stream(mebibytes: u64) -> Body {
     BodyExt::boxed(StreamBody::new(futures_util::stream::iter(frames)))
 }
 
+/// `/lines/N`: an order a line, N MiB, made while they are sent.
+fn lines(mebibytes: u64) -> Body {
+    let many: Bytes = (0..128).map(|n| format!("{{\"orders\":[{}]}}\n", order(n))).collect::<String>().into();
+    let count = usize::try_from(mebibytes * (1 << 20) / many.len() as u64).expect("a number");
+    let frames = std::iter::repeat_n(many, count).map(|bytes| Ok(Frame::data(bytes)));
+    BodyExt::boxed(StreamBody::new(futures_util::stream::iter(frames)))
+}
+
+/// Microseconds of a clock that all processes share.
+pub fn now() -> u64 {
+    let time = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time");
+    u64::try_from(time.as_micros()).expect("a time")
+}
+
+/// `/events/N`: so many events, one every 2 ms; each says when it was made.
+fn events(count: u64) -> Response<Body> {
+    let frames = futures_util::stream::unfold(0, move |n| async move {
+        if n == count {
+            return None;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        let text = format!("data: {{\"page\":{n},\"made\":{},\"order\":{}}}\n\n", now(), order(7));
+        Some((Ok(Frame::data(Bytes::from(text))), n + 1))
+    });
+    let body = BodyExt::boxed(StreamBody::new(frames));
+    Response::builder().header("content-type", "text/event-stream").body(body).expect("an answer")
+}
+
 fn json(body: Body) -> Response<Body> {
     Response::builder().header("content-type", "application/json").body(body).expect("an answer")
 }
@@ -99,9 +127,16 @@ pub fn play(role: &str, upstream: Option<SocketAddr>) {
                             parts.headers.remove("content-length");
                             Response::from_parts(parts, full(body))
                         }
-                        _ => match request.uri().path().strip_prefix("/stream/") {
-                            Some(size) => json(stream(size.parse().unwrap_or(1))),
-                            None => {
+                        _ => match request.uri().path().strip_prefix('/').and_then(|path| path.split_once('/')) {
+                            Some(("stream", size)) => json(stream(size.parse().unwrap_or(1))),
+                            Some(("lines", size)) => {
+                                let mut answer = json(lines(size.parse().unwrap_or(1)));
+                                let lines = http::HeaderValue::from_static("application/x-ndjson");
+                                answer.headers_mut().insert("content-type", lines);
+                                answer
+                            }
+                            Some(("events", count)) => events(count.parse().unwrap_or(1)),
+                            _ => {
                                 let body = bodies.iter().find(|(path, _)| path == request.uri().path());
                                 json(full(body.map(|(_, body)| body.clone()).unwrap_or_default()))
                             }
