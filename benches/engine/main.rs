@@ -113,6 +113,7 @@ fn main() {
     let bench = if quick { Bench { rounds: 3, least: 1e6 } } else { Bench { rounds: 15, least: 2e7 } };
     let (hashes, seals) = (Vault::hashes(), Vault::seals());
     let (block, allow, nothing, pass) = (policies::block(), policies::allow(), policies::nothing(), policies::pass());
+    let (block_folded, nothing_folded) = (policies::block().folded(), policies::nothing().folded());
     let long =
         [("c, 10 rules", 10), ("c, 100 rules", 100), ("c, 1,000 rules", 1000)].map(|(n, r)| policies::long(n, r));
     let names = contenders::names(&block);
@@ -127,6 +128,8 @@ fn main() {
             engine("b: twelve fields", &allow, &hashes, usize::MAX),
             engine("d: nothing matches", &nothing, &hashes, usize::MAX),
             engine("no rules", &pass, &hashes, usize::MAX),
+            engine("a, names folded", &block_folded, &hashes, usize::MAX),
+            engine("d, names folded", &nothing_folded, &hashes, usize::MAX),
         ];
         all.extend(long.iter().map(|policy| engine(policy.name, policy, &hashes, usize::MAX)));
         all.push(("memcpy", Box::new(|body, out| body.clone_into(out))));
@@ -151,6 +154,7 @@ fn main() {
             engine("b", &allow, &hashes, usize::MAX),
             engine("d", &nothing, &hashes, usize::MAX),
             engine("no rules", &pass, &hashes, usize::MAX),
+            engine("a, names folded", &block_folded, &hashes, usize::MAX),
         ];
         bench.print(name, &body, &mut all);
     }

@@ -23,10 +23,12 @@ pub struct Policy {
     pub name: &'static str,
     pub rules: Vec<(Act, String)>,
     pub keeps: bool,
+    /// Are names compared folded, as in policies that keep what is not listed?
+    pub folds: bool,
 }
 
 fn policy(name: &'static str, keeps: bool, rules: &[(Act, &str)]) -> Policy {
-    Policy { name, keeps, rules: rules.iter().map(|(act, path)| (*act, (*path).to_owned())).collect() }
+    Policy { name, keeps, folds: false, rules: rules.iter().map(|(act, path)| (*act, (*path).to_owned())).collect() }
 }
 
 /// (a): four rules that look everywhere; all else stays.
@@ -75,6 +77,12 @@ pub fn pass() -> Policy {
 }
 
 impl Policy {
+    /// The same with folded names.
+    pub fn folded(mut self) -> Self {
+        self.folds = true;
+        self
+    }
+
     pub fn program(&self) -> Arc<Program> {
         let selections = self.rules.iter().enumerate().map(|(number, (act, path))| Selection {
             path: Path::parse(path).unwrap(),
@@ -91,7 +99,7 @@ impl Policy {
                 Act::Pseudonymize => 4,
             },
             settings: number as u32,
-            folded: false,
+            folded: self.folds,
         });
         let otherwise = if self.keeps { Otherwise::Keep } else { Otherwise::Drop };
         Arc::new(Program::new(selections.collect(), otherwise, Limits::default()).unwrap())

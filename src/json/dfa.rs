@@ -16,7 +16,7 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use super::automaton::{Otherwise, Selection};
 use super::decide::{Action, ContainerFate, LeafFate, decide};
 use super::filter::reads::Reads;
-use super::names::{Names, OTHER, Symbol, grain_of};
+use super::names::{Names, OTHER, Symbol, grain_of, is_plain};
 use super::nfa::{Child, Nfa, PositionId, Stepped, Test, needs_length, reach};
 
 use hot::Hot;
@@ -132,8 +132,10 @@ pub(super) struct State {
     set: Box<[PositionId]>,
     /// Bit n: a mentioned name has n bytes (63: or more). A name of another length is [`OTHER`].
     pub(super) lengths: u64,
-    /// Bit n: a mentioned name has n as its [`names::grain`](super::names::grain). A name of another grain is [`OTHER`].
+    /// Bit n: a mentioned name has n as its [`names::grain`](super::names::grain). A name of another grain is [`OTHER`], and where
+    /// names are folded a [plain](is_plain) one.
     sieve: u64,
+    folds: bool,
     /// The symbols that lead elsewhere than [`OTHER`] does, sorted; empty if `cells` has all.
     symbols: Box<[Symbol]>,
     cells: Box<[AtomicU64]>,
@@ -398,14 +400,13 @@ impl State {
         let (asked, tests) = if remembers || !nfa.tests().is_empty() { nfa.questions(set) } else { Default::default() };
         let (mut lengths, mut sieve) = (0_u64, 0_u64);
         let mut symbols: Vec<Symbol> = Vec::new();
-        for (number, folded) in asked {
-            for symbol in names.symbols_of(number, folded) {
-                let name = names.mention(symbol).map_or(&b""[..], |mention| mention.text.as_bytes());
-                // A folded name answers to spellings of every length.
-                lengths |= if folded { u64::MAX } else { 1 << name.len().min(63) };
-                sieve |= if folded { u64::MAX } else { 1 << grain_of(name) };
-                symbols.push(symbol);
-            }
+        let folds = asked.iter().any(|(_, folded)| *folded);
+        for symbol in asked.iter().flat_map(|(number, folded)| names.symbols_of(*number, *folded)) {
+            let Some(mention) = names.mention(symbol) else { continue };
+            // A folded name answers to spellings of every length.
+            lengths |= if folds { u64::MAX } else { 1 << mention.text.len().min(63) };
+            sieve |= mention.grains().fold(0, |sieve, (_, grain)| sieve | 1 << grain);
+            symbols.push(symbol);
         }
         if remembers {
             symbols.sort_unstable();
@@ -432,6 +433,7 @@ impl State {
             set: set.into(),
             lengths,
             sieve,
+            folds,
             symbols: if dense { Box::default() } else { symbols.into() },
             cells: std::iter::repeat_with(AtomicU64::default).take(cells).collect(),
             element: AtomicU64::default(),
@@ -442,6 +444,10 @@ impl State {
             tests: tests.into(),
             slots: std::iter::repeat_with(Slot::default).take(slots).collect(),
         }
+    }
+
+    fn remembers(&self) -> bool {
+        !self.cells.is_empty()
     }
 
     /// A symbol for each way that members can go.
@@ -459,6 +465,7 @@ impl State {
     #[inline(always)]
     pub(super) fn may_mention(&self, name: &[u8]) -> bool {
         self.sieve >> grain_of(name) & 1 == 1 && self.may_have_length(name)
+            || self.folds && !is_plain(name, 0, name.len())
     }
 
     #[inline(always)]

@@ -55,10 +55,11 @@ impl Walker {
         let mut took = false;
         let mut last = None;
         loop {
-            if program.machine.asks() {
-                self.sprint::<true>(program, &mut here, &mut took, buf, plan, judge)?;
-            } else {
-                self.sprint::<false>(program, &mut here, &mut took, buf, plan, judge)?;
+            // Names are folded in policies that keep what is not listed; if they were elsewhere, the third way would do.
+            match (program.machine.names.folds(), program.machine.asks()) {
+                (true, _) => self.sprint::<false, true>(program, &mut here, &mut took, buf, plan, judge)?,
+                (false, true) => self.sprint::<true, false>(program, &mut here, &mut took, buf, plan, judge)?,
+                (false, false) => self.sprint::<false, false>(program, &mut here, &mut took, buf, plan, judge)?,
             }
             let Some(around) = self.around(program, &mut last) else { break };
             let Some(next) = here.next(&around) else { break };

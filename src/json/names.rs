@@ -3,6 +3,7 @@
 //! No paths and no states. A name of the document is looked up once, unescaped; what is not mentioned is [`OTHER`]. Start at
 //! [`Names::find`].
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -25,12 +26,37 @@ pub(super) struct Mention {
     pub(super) fold: u32,
 }
 
+impl Mention {
+    /// The text that a spelling, folded, has to be.
+    pub(super) fn folded(&self) -> Cow<'_, str> {
+        text::fold(&self.text)
+    }
+
+    /// The first bytes and [`grain`]s of what it answers to: of a folded name, those of its [plain](is_plain) spellings, which are
+    /// those in upper and lower case. (One that is not ASCII has no plain spelling; what stands for it does no harm.)
+    pub(super) fn grains(&self) -> impl Iterator<Item = (u8, u32)> + use<> {
+        let ends = |name: &[u8]| match (name.first(), name.last()) {
+            (Some(first), Some(last)) => (name.len(), *first, *last),
+            _ => (0, b'"', b'"'),
+        };
+        let exact = (self.exact != 0).then(|| ends(self.text.as_bytes()));
+        let folded = (self.fold != 0).then(|| ends(self.folded().as_bytes()));
+        let cases = |byte: u8| [byte, byte.to_ascii_uppercase()];
+        let folded = folded.into_iter().flat_map(move |(len, first, last)| {
+            cases(first).into_iter().flat_map(move |first| cases(last).map(|last| (len, first, last)))
+        });
+        exact.into_iter().chain(folded).map(|(len, first, last)| (first, grain(len, (first, last))))
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Names {
     mentions: Vec<Mention>,
     exact: Table,
     folds: Table,
     folded: bool,
+    /// No name is compared as it is: then what a spelling answers to hangs on its folded form alone.
+    only_folds: bool,
     sieve: Sieve,
     /// The symbols that answer to each folded name, by its number.
     by_fold: Vec<Vec<Symbol>>,
@@ -79,12 +105,9 @@ impl Collector {
                 symbols.push(symbol);
             }
         }
-        let sieve = match folds.is_empty() {
-            true => Sieve::of(exact.iter().map(|(name, _)| name.as_bytes())),
-            // A folded name has many spellings.
-            false => Sieve::open(),
-        };
-        Names { mentions, exact: exact_table, folded: !folds.is_empty(), sieve, folds: fold_table, by_fold }
+        let sieve = Sieve::of(mentions.iter().skip(1));
+        let only_folds = exact.is_empty() && !folds.is_empty();
+        Names { mentions, exact: exact_table, folded: !folds.is_empty(), only_folds, sieve, folds: fold_table, by_fold }
     }
 }
 
@@ -104,6 +127,9 @@ impl Names {
     }
 
     fn find_fold(&self, name: &[u8]) -> Symbol {
+        if !self.may_mention::<true>(name, 0, name.len(), name.first().copied().unwrap_or(b'"'), grain_of(name)) {
+            return OTHER;
+        }
         match std::str::from_utf8(name) {
             Ok(name) => self.folds.find(text::fold(name).as_bytes()),
             Err(_) => OTHER,
@@ -122,10 +148,29 @@ impl Names {
         folds.iter().copied().chain((!folded).then_some(number))
     }
 
-    /// May a name that begins with this byte and has this [`grain`] be mentioned?
+    /// Is any name compared folded?
     #[inline(always)]
-    pub(super) fn may_mention(&self, initial: u8, grain: u32) -> bool {
-        self.sieve.lets(initial, grain)
+    pub(super) fn folds(&self) -> bool {
+        self.folded
+    }
+
+    /// Are all names compared folded?
+    pub(super) fn only_folds(&self) -> bool {
+        self.only_folds
+    }
+
+    /// May the name of `len` bytes at `at`, which begins with `initial` and has this [`grain`], be mentioned?
+    /// `FOLDS`: it is not known that no name is folded.
+    #[inline(always)]
+    pub(super) fn may_mention<const FOLDS: bool>(
+        &self,
+        bytes: &[u8],
+        at: usize,
+        len: usize,
+        initial: u8,
+        grain: u32,
+    ) -> bool {
+        self.sieve.lets(initial, grain) || FOLDS && self.folded && !is_plain(bytes, at, len)
     }
 
     pub(super) fn len(&self) -> usize {
@@ -138,13 +183,12 @@ impl Names {
 pub(super) struct Sieve([u64; 64]);
 
 impl Sieve {
-    /// Of these names.
-    pub(super) fn of<'n>(names: impl Iterator<Item = &'n [u8]>) -> Self {
+    /// Of what these names answer to: of a folded one, its [plain](is_plain) spellings.
+    pub(super) fn of<'n>(mentions: impl Iterator<Item = &'n Mention>) -> Self {
         let mut sieve = [0; 64];
-        for name in names {
-            let initial = name.first().copied().unwrap_or(b'"');
+        for (initial, grain) in mentions.flat_map(Mention::grains) {
             if let Some(row) = sieve.get_mut(usize::from(initial & 63)) {
-                *row |= 1 << grain_of(name);
+                *row |= 1 << grain;
             }
         }
         Self(sieve)
@@ -172,6 +216,22 @@ pub(super) fn grain(len: usize, (first, last): (u8, u8)) -> u32 {
 pub(super) fn grain_of(name: &[u8]) -> u32 {
     let [Some(first), Some(last)] = [name.first(), name.last()] else { return grain(0, (b'"', b'"')) };
     grain(name.len(), (*first, *last))
+}
+
+/// Is the name of `len` bytes at `at` printable ASCII without a blank at either end? Folding it is no more than lower case then.
+#[inline(always)]
+pub(super) fn is_plain(bytes: &[u8], at: usize, len: usize) -> bool {
+    let Some(name) = bytes.get(at..at + len) else { return false };
+    name.first() != Some(&b' ') && name.last() != Some(&b' ') && is_printable(bytes, at, len)
+}
+
+/// Is it printable ASCII?
+#[inline(always)]
+pub(super) fn is_printable(bytes: &[u8], at: usize, len: usize) -> bool {
+    match Key::at(bytes, at, len) {
+        Some(key) if len <= Key::WHOLE => key.is_ascii(),
+        _ => bytes.get(at..at + len).is_some_and(|name| name.iter().all(|byte| matches!(byte, b' '..=b'~'))),
+    }
 }
 
 /// Names to symbols, by open addressing at most half full. The names come from the policy, so nobody can crowd it.
@@ -258,6 +318,25 @@ impl Key {
             0..8 => Self { first: first & ((1 << (8 * len)) - 1), last: 0, len },
             _ => Self { first, last: eight(at + len - 8)?, len },
         })
+    }
+
+    /// Has it no byte from DEL on? It may say no where it has none of them only beside one that it has.
+    #[inline(always)]
+    fn is_ascii(self) -> bool {
+        const ONES: u64 = 0x0101_0101_0101_0101;
+        let high = |word: u64| (word | word.wrapping_add(ONES)) & (ONES << 7);
+        high(self.first) | high(self.last) == 0
+    }
+
+    /// Of the name in lower case. All its bytes are ASCII.
+    #[inline(always)]
+    pub(super) fn lower(self) -> Self {
+        const ONES: u64 = 0x0101_0101_0101_0101;
+        let lower = |word: u64| {
+            let (from_a, beyond_z) = (word + ONES * (0x80 - b'A' as u64), word + ONES * (0x7f - b'Z' as u64));
+            word | (from_a & !beyond_z & (ONES << 7)) >> 2
+        };
+        Self { first: lower(self.first), last: lower(self.last), len: self.len }
     }
 
     #[inline]

@@ -275,6 +275,85 @@ fn names_are_compared_unescaped() {
 }
 
 #[test]
+fn a_filter_tells_numbers_apart_that_only_a_comma_parts() {
+    check(
+        Keep,
+        &["drop $[?@.a[1] == 2]", "drop $[?@.n == 12]"],
+        &[
+            (r#"[{"a":[1,2]},{"a":[1.5,2]},{"a":[1,3]},{"a":[1,25,2]}]"#, r#"[{"a":[1,3]},{"a":[1,25,2]}]"#),
+            (r#"[{"z":1,"n":12},{"z":[1,2],"n":12},{"n":1,"z":12}]"#, r#"[{"n":1,"z":12}]"#),
+        ],
+    );
+}
+
+#[test]
+fn every_spelling_of_a_folded_name_is_found_wherever_it_stands() {
+    let rules = [
+        "~drop $..email",
+        "~drop $..ssn",
+        "~drop $..BeneficiaryAccountNumber",
+        "~drop $..['']",
+        "~drop $..stra\u{df}e",
+        "~drop $.o['id']",
+    ];
+    let gone = [
+        "email",
+        "EMAIL",
+        "eMaIl",
+        " email",
+        "email ",
+        "e\u{ad}mail",
+        "\u{ff45}mail",
+        "ema\u{131}l",
+        "em\\u0061il",
+        "e\u{7f}mail",
+        "email\u{200b}",
+        "SSN",
+        "\u{17f}sn",
+        "s\u{17f}n",
+        "beneficiaryaccountnumber",
+        "BENEFICIARYACCOUNTNUMBER",
+        "beneficiaryacc\u{ad}ountnumber",
+        "",
+        "  ",
+        "\u{200b}",
+        "STRASSE",
+        "Stra\u{df}e",
+        "strasse",
+        "ID",
+        "id ",
+    ];
+    let kept = [
+        "e-mail",
+        "emai",
+        "emailx",
+        "EMAI1",
+        "@mail",
+        "`mail",
+        "ssm",
+        "beneficiaryXaccountnumber",
+        "gr\u{fc}n",
+        "x",
+        "{sn",
+        "strase",
+        "e mail",
+        "ie",
+    ];
+    let member = |name: &&str| format!("\"{name}\":1");
+    for filling in [0, 3, 400] {
+        for name in gone.iter().chain(&kept) {
+            let many = |n: usize| (0..n).map(|n| kept[n % kept.len()]).collect::<Vec<_>>();
+            let (before, behind) = (many(filling), many(filling + 9));
+            let all: Vec<_> = before.iter().chain([name]).chain(&behind).map(member).collect();
+            let left: Vec<_> =
+                before.iter().chain(Some(name).filter(|name| kept.contains(name))).chain(&behind).map(member).collect();
+            let document = |members: Vec<String>| format!("{{\"o\":{{{}}}}}", members.join(","));
+            assert_eq!(said(Keep, &rules, &document(all)), document(left), "{name:?} behind {filling}");
+        }
+    }
+}
+
+#[test]
 fn a_block_list_compares_names_folded_and_nothing_else_does() {
     let document = r#"{"E-Mail":1," e-mail ":2,"\uff25-mail":3,"e\u200b-mail":4,"email":5}"#;
     check(Keep, &["~drop $['e-mail']"], &[(document, r#"{"email":5}"#)]);

@@ -228,10 +228,10 @@ impl<'p> Lane<'p> {
     }
 
     /// Takes items and goes in and out of containers as long as nothing is unusual. `ASKS`: names that are asked too, and containers that
-    /// wait or go.
+    /// wait or go. `FOLDS`: names are compared folded.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "inlined into the loop")]
-    pub(super) fn stroll<const BLANKS: bool, const ASKS: bool>(
+    pub(super) fn stroll<const BLANKS: bool, const ASKS: bool, const FOLDS: bool>(
         &mut self,
         view: &View<'_>,
         machine: &'p Machine,
@@ -246,8 +246,8 @@ impl<'p> Lane<'p> {
             let stays = self.other.leaves_stay() && !self.waits;
             let stop = match self.object {
                 _ if !goes && !stays => return Stop::Else,
-                true => self.items::<true, BLANKS, ASKS>(view, machine, stack, depth, extra, plan, goes, spot),
-                false => self.items::<false, BLANKS, ASKS>(view, machine, stack, depth, extra, plan, goes, spot),
+                true => self.items::<true, BLANKS, ASKS, FOLDS>(view, machine, stack, depth, extra, plan, goes, spot),
+                false => self.items::<false, BLANKS, ASKS, FOLDS>(view, machine, stack, depth, extra, plan, goes, spot),
             };
             if stop != Stop::On {
                 return stop;
@@ -258,7 +258,7 @@ impl<'p> Lane<'p> {
     /// As [`Lane::stroll`], where white space is between tokens.
     #[inline(never)]
     #[expect(clippy::too_many_arguments, reason = "what the loop has at hand")]
-    pub(super) fn stroll_spaced<const ASKS: bool>(
+    pub(super) fn stroll_spaced<const ASKS: bool, const FOLDS: bool>(
         mut self,
         view: &View<'_>,
         machine: &'p Machine,
@@ -268,14 +268,14 @@ impl<'p> Lane<'p> {
         plan: &mut Plan,
         mut spot: Spot,
     ) -> (Self, Stop, Spot) {
-        let stop = self.stroll::<true, ASKS>(view, machine, stack, depth, &mut extra, plan, &mut spot);
+        let stop = self.stroll::<true, ASKS, FOLDS>(view, machine, stack, depth, &mut extra, plan, &mut spot);
         (self, stop, spot)
     }
 
     /// Items of one container. `On`: it is in another.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "inlined into the loop")]
-    fn items<const OBJECT: bool, const BLANKS: bool, const ASKS: bool>(
+    fn items<const OBJECT: bool, const BLANKS: bool, const ASKS: bool, const FOLDS: bool>(
         &mut self,
         view: &View<'_>,
         machine: &'p Machine,
@@ -358,9 +358,9 @@ impl<'p> Lane<'p> {
                 next += 2;
                 let len = place.wrapping_sub(item + 1);
                 grain = names::grain(len, (initial, last));
-                if self.hot.sieve.lets(initial, grain) {
+                if self.hot.may_ask::<FOLDS>(view.bytes, (item + 1, len), (initial, last), grain) {
                     asked = Some(grain);
-                    let known = if ASKS { self.hot.find(view.bytes, item + 1, len, grain) } else { None };
+                    let known = if ASKS { self.hot.find::<FOLDS>(view.bytes, item + 1, len, grain) } else { None };
                     let Some(known) = known else {
                         *spot = Spot { item, close, value, kind, next, asked };
                         return Stop::Item;
@@ -402,15 +402,8 @@ impl<'p> Lane<'p> {
                         }
                         continue;
                     }
-                    if self.go_in::<OBJECT, ASKS>(
-                        machine,
-                        stack,
-                        depth,
-                        extra,
-                        plan,
-                        (this, edge, symbol),
-                        (initial, grain),
-                    ) {
+                    let (taken, name) = ((this, edge, symbol), (initial, grain, view.bytes));
+                    if self.go_in::<OBJECT, ASKS, FOLDS>(machine, stack, depth, extra, plan, taken, name) {
                         return Stop::On;
                     }
                     *spot = this;
@@ -445,7 +438,7 @@ impl<'p> Lane<'p> {
     /// Goes into the container at `spot`. False: it is not for this loop.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "inlined into the loop")]
-    fn go_in<const OBJECT: bool, const ASKS: bool>(
+    fn go_in<const OBJECT: bool, const ASKS: bool, const FOLDS: bool>(
         &mut self,
         machine: &'p Machine,
         stack: &mut Vec<Frame>,
@@ -453,7 +446,7 @@ impl<'p> Lane<'p> {
         extra: &mut Extra<'_>,
         plan: &mut Plan,
         (spot, edge, symbol): (Spot, Edge, Symbol),
-        (initial, grain): (u8, u32),
+        (initial, grain, bytes): (u8, u32, &[u8]),
     ) -> bool {
         let fate = edge.container();
         let waits = ASKS && fate == ContainerFate::Wait;
@@ -461,7 +454,8 @@ impl<'p> Lane<'p> {
             return false;
         }
         // Of a fault's place: a name that is mentioned elsewhere has to be looked up.
-        if OBJECT && symbol == OTHER && machine.names.may_mention(initial, grain) {
+        let (at, len) = (spot.item + 1, spot.close.wrapping_sub(spot.item + 1));
+        if OBJECT && symbol == OTHER && machine.names.may_mention::<FOLDS>(bytes, at, len, initial, grain) {
             return false;
         }
         let level = stack.len();

@@ -65,8 +65,10 @@ fn spaced(machine: &Machine, view: View<'_>, lane: Lane<'_>) -> Option<Next> {
     if known.is_some() {
         return Some(Next::Item(Spot { item, close: 0, value, kind, next, asked: None }, known));
     }
-    let grain = grain(close.wrapping_sub(item + 1), (initial, last));
-    let asked = Some(grain).filter(|grain| lane.hot.sieve.lets(initial, *grain));
+    let len = close.wrapping_sub(item + 1);
+    let grain = grain(len, (initial, last));
+    let asked =
+        Some(grain).filter(|grain| lane.hot.may_ask::<true>(view.bytes, (item + 1, len), (initial, last), *grain));
     Some(Next::Item(Spot { item, close, value, kind, next, asked }, None))
 }
 
@@ -83,7 +85,7 @@ fn unescaped(machine: &Machine, lane: Lane<'_>, raw: &[u8]) -> Option<(Symbol, E
 impl Walker {
     /// Takes items as long as they are of the kind that it takes. Sets `took` if there was one.
     #[inline(never)]
-    pub(super) fn sprint<const ASKS: bool>(
+    pub(super) fn sprint<const ASKS: bool, const FOLDS: bool>(
         &mut self,
         program: &Program,
         here: &mut Here<'_>,
@@ -108,9 +110,9 @@ impl Walker {
             let mut spot = Spot::NONE;
             let stop;
             if lane.blanks {
-                (lane, stop, spot) = lane.stroll_spaced::<ASKS>(&view, machine, stack, depth, extra, plan, spot);
+                (lane, stop, spot) = lane.stroll_spaced::<ASKS, FOLDS>(&view, machine, stack, depth, extra, plan, spot);
             } else {
-                stop = lane.stroll::<false, ASKS>(&view, machine, stack, depth, &mut extra, plan, &mut spot);
+                stop = lane.stroll::<false, ASKS, FOLDS>(&view, machine, stack, depth, &mut extra, plan, &mut spot);
             }
             let (spot, named) = match stop {
                 Stop::Item => (spot, None),
@@ -131,7 +133,7 @@ impl Walker {
                 (None, None) => (OTHER, lane.other),
                 (Some(grain), None) => {
                     let (at, len) = (spot.item + 1, spot.close.wrapping_sub(spot.item + 1));
-                    let known = lane.hot.find(view.bytes, at, len, grain);
+                    let known = lane.hot.find::<FOLDS>(view.bytes, at, len, grain);
                     match known.or_else(|| program.mention(lane.state, view.bytes.get(at..at + len)?)) {
                         Some(known) => known,
                         None => break,
