@@ -8,7 +8,7 @@ use tidegate::json::automaton::{Program, ProgramError};
 use tidegate::json::window::{Judge, Judgement, Leaf, Rewriter, SpliceError};
 
 use crate::document::{documents, tokens};
-use crate::harness::{program, rule, run, run_with};
+use crate::harness::{Scribe, program, rule, run, run_with};
 
 /// Bytes that are nearly JSON.
 fn nearly() -> impl Strategy<Value = Vec<u8>> {
@@ -149,6 +149,28 @@ fn what_waits_since_an_earlier_piece_comes_before_what_is_put() {
     let whole = run_with(&program, text.as_bytes(), usize::MAX, false, false).0;
     assert!(whole.out.is_ok());
     assert_eq!(run_with(&program, text.as_bytes(), head.len(), true, false).0, whole);
+}
+
+#[test]
+fn a_rewriter_begins_anew_where_the_last_document_ended_or_broke_off() {
+    let mut rewriter = Rewriter::new(program(Keep, &["drop $.a", "drop $.b[1]"]));
+    let documents = [
+        (r#"{"a":1,"c":2}"#, Some(r#"{"c":2}"#)),
+        (r#"{"b":[0,1"#, None),
+        ("[1]", Some("[1]")),
+        ("{]", None),
+        (r#"{"b":[0,1]}"#, Some(r#"{"b":[0]}"#)),
+    ];
+    for (document, wanted) in documents {
+        rewriter.restart();
+        let said = rewriter.feed(document.as_bytes(), &mut Scribe).and_then(|()| rewriter.finish(&mut Scribe));
+        let left = said.ok().map(|()| {
+            let mut out = Vec::new();
+            rewriter.splice(std::iter::empty(), &mut out).unwrap();
+            String::from_utf8(out).unwrap()
+        });
+        assert_eq!(left.as_deref(), wanted, "{document}");
+    }
 }
 
 /// Leaves everything for later.
