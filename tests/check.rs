@@ -159,6 +159,12 @@ fn with_the_settings_keys_are_looked_at_and_none_is_made() {
         fs::write(path("keys").join(gone), kept).unwrap();
         chmod(&format!("keys/{gone}"), 0o600);
     }
+    KeyRing::open(&path("keys")).unwrap().destroy(&DomainId::parse("parcelo").unwrap(), None, None).unwrap();
+    assert_eq!(check().0, Exit::Clean);
+    fs::write(path("keys/parcelo@2.destroyed"), "").unwrap();
+    wrong(&["not a record of a destroyed domain file, or damaged"]);
+    fs::remove_file(path("keys/parcelo@2.destroyed")).unwrap();
+    anew();
     cut("keys/root.key");
     wrong(&["not a root key file, or damaged"]);
     fs::remove_file(path("keys/root.key")).unwrap();
@@ -166,6 +172,52 @@ fn with_the_settings_keys_are_looked_at_and_none_is_made() {
     fs::remove_dir_all(path("keys")).unwrap();
     wrong(&["there is no key folder here"]);
     assert!(!path("keys").exists(), "nothing is made");
+}
+
+#[test]
+fn with_the_settings_the_store_is_looked_at_and_not_opened() {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+    use tidegate::vault::store::embedded::{Embedded, Settings};
+
+    let ground = tempfile::tempdir().unwrap();
+    let path = |name: &str| ground.path().join(name);
+    assert_eq!(tidegate(&["init", &path("").display().to_string()]).0, Exit::Clean);
+    let settings = path("tidegate.toml");
+    fs::write(&settings, fs::read_to_string(&settings).unwrap() + "\n[vault]\n").unwrap();
+    let check = || tidegate(&["check", "--config", &settings.display().to_string(), TODAY[0], TODAY[1]]);
+    let flat = |text: &str| text.split_whitespace().collect::<String>();
+    let wrong = |says: &str| {
+        let (exit, out, _) = check();
+        assert_eq!((exit, out.matches("error[P073]").count()), (Exit::Findings, 1), "{out}");
+        assert!(flat(&out).contains(&flat(says)), "{out}");
+    };
+    assert_eq!(check().0, Exit::Clean, "no store yet, and none is made");
+    assert!(!path("vault").exists());
+    let store = Settings { folder: path("vault"), cache_bytes: 1 << 16, patience: std::time::Duration::from_secs(20) };
+    let open = Embedded::open(&store).unwrap();
+    assert_eq!(check().0, Exit::Clean, "also where a program has it open");
+    drop(open);
+    let keys = path("vault/value-keys");
+    fs::set_permissions(&keys, fs::Permissions::from_mode(0o644)).unwrap();
+    wrong("mode 0644 lets others in");
+    // It waits until the one before has closed.
+    assert!(Embedded::open(&store).unwrap_err().to_string().contains("mode 0644 lets others in"));
+    let kept = [fs::read(&keys).unwrap(), vec![0; 64]].concat();
+    fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::write(&keys, "").unwrap();
+    wrong("it does not read: put back the newest copy of it");
+    fs::remove_file(&keys).unwrap();
+    wrong("there is no such file, and without it no value");
+    fs::write(&keys, kept).unwrap();
+    fs::set_permissions(&keys, fs::Permissions::from_mode(0o600)).unwrap();
+    assert_eq!(check().0, Exit::Clean);
+    fs::rename(path("vault/tables"), path("away")).unwrap();
+    wrong("it has keys of a store whose tables are not here");
+    // The settings of the store that it is moved to.
+    fs::rename(path("away"), path("vault/tables")).unwrap();
+    fs::write(&settings, fs::read_to_string(&settings).unwrap() + "to = \"other.toml\"\n").unwrap();
+    wrong("`vault.to`: error: no such file");
 }
 
 const POLICY: &str = r#"

@@ -60,7 +60,7 @@ const CRATES: &[(&str, &[&str])] = &[
     ("prometheus_client", &["telemetry", "admin/"]),
     ("jsonwebtoken", &["registry/"]),
     ("clap", &["cli/"]),
-    ("rustix", &["cli/harden"]),
+    ("rustix", &["cli/harden", "vault/store/embedded/journals"]),
     ("aes_siv", &["keys/root", "vault/seal"]),
     ("fpe", &["vault/seal"]),
     ("tokio_postgres", &["vault/store/postgres"]),

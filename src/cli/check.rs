@@ -16,6 +16,8 @@ use crate::policy::compile::{CompiledPolicy, compile};
 use crate::policy::diagnostic::{Diagnostic, Severity};
 use crate::policy::format::{self, Texts};
 use crate::policy::{codes, held, lint, read};
+use crate::vault::store::embedded::{OpenError, inspect};
+use crate::vault::store::open;
 
 use super::{Exit, SettingsArgs};
 
@@ -154,6 +156,7 @@ fn check(texts: &Texts, settings: Option<&config::Settings>, today: jiff::civil:
     if let Some(settings) = settings {
         against(settings, &set, &mut found);
         found.extend(keys::source::inspect(&settings.keys).iter().map(of_keys));
+        found.extend(of_store(settings));
     }
     found.sort_by(|a, b| (&a.file, a.span.start, a.code).cmp(&(&b.file, b.span.start, b.code)));
     let broken: BTreeSet<&str> =
@@ -172,6 +175,27 @@ fn of_keys(error: &keys::Error) -> Diagnostic {
         message: error.fault.to_string(),
         help: None,
     }
+}
+
+/// What is wrong with an embedded store, as far as can be seen without opening it; and with the settings of the one that it is moved to.
+fn of_store(settings: &config::Settings) -> Vec<Diagnostic> {
+    let wrong = |file: &Path, message: String| Diagnostic {
+        code: codes::STORE_WRONG,
+        severity: Severity::Error,
+        file: file.display().to_string().into(),
+        span: 0..0,
+        message,
+        help: None,
+    };
+    let mut found = Vec::new();
+    if let Some(open::Kind::Embedded(embedded)) = settings.vault.as_ref().map(|vault| &vault.kind) {
+        let of = |error: OpenError| wrong(&embedded.folder, error.to_string());
+        found.extend(inspect::inspect(&embedded.folder).into_iter().map(of));
+    }
+    if let Some(file) = &settings.vault_to {
+        found.extend(config::other_vault(file).err().map(|error| wrong(file, format!("`vault.to`: {error}"))));
+    }
+    found
 }
 
 /// What only the settings tell: upstreams, and where named files are.

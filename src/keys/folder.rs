@@ -299,7 +299,10 @@ pub(super) fn inspect(path: &Path, version: &str, wrapping: Option<&dyn Wrapping
         let stem = stem.and_then(|stem| parse_stem(stem, &place).ok());
         let looked = match stem {
             Some((domain, epoch)) => look_at(&place, version, domain.as_str(), epoch, wrapping),
-            None => files::open_checked(&place).map(drop),
+            None => match name.strip_suffix(DESTROYED).and_then(|stem| parse_stem(stem, &place).ok()) {
+                Some((domain, through)) => check_tombstone(&place, &domain, through),
+                None => files::open_checked(&place).map(drop),
+            },
         };
         wrong.extend(looked.err());
     }
@@ -390,12 +393,7 @@ fn survey(path: &Path) -> Result<Survey, Error> {
             parse_stem(stem, &place)?;
         } else if let Some(stem) = name.strip_suffix(DESTROYED) {
             let (domain, through) = parse_stem(stem, &place)?;
-            let text = read(&place)?.unwrap_or_default();
-            let number = through.to_string();
-            // Its name says all; that it is one of ours at all, and whole, its text has to say.
-            if fields(&text, TOMBSTONE) != Some([domain.as_str(), number.as_str()]) {
-                return Err(Fault::Garbled("record of a destroyed domain").at(&place));
-            }
+            check_tombstone(&place, &domain, through)?;
             let known = destroyed.entry(domain).or_insert(through);
             *known = through.max(*known);
         } else {
@@ -405,6 +403,15 @@ fn survey(path: &Path) -> Result<Survey, Error> {
     }
     secrets.sort();
     Ok(Survey { root, program, secrets, destroyed })
+}
+
+/// Its name says all; that it is one of ours at all, and whole, its text has to say.
+fn check_tombstone(place: &Path, domain: &DomainId, through: Epoch) -> Result<(), Error> {
+    let (text, number) = (read(place)?.unwrap_or_default(), through.to_string());
+    if fields(&text, TOMBSTONE) == Some([domain.as_str(), number.as_str()]) {
+        return Ok(());
+    }
+    Err(Fault::Garbled("record of a destroyed domain").at(place))
 }
 
 /// What there is of all domains: from names alone, each for itself.

@@ -73,4 +73,5 @@ codes! {
     UPSTREAM_UNKNOWN = "P070", "an upstream that the settings do not have";
     FILE_UNREADABLE = "P071", "a named file that cannot be read";
     KEYS_WRONG = "P072", "keys that cannot be used";
+    STORE_WRONG = "P073", "a store of tokens that does not open";
 }

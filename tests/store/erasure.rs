@@ -1,6 +1,7 @@
 //! What an embedded store leaves on the disk of a value that was forgotten: nothing that its key opens.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -198,6 +199,11 @@ async fn a_file_of_keys_that_does_not_belong_to_the_tables_is_refused() {
     fs::remove_file(house.keys()).unwrap();
     assert_eq!(house.trouble().await, KeysTrouble::Missing);
     fs::write(house.keys(), right).unwrap();
+    // As a careless copy would be: others may read it.
+    fs::set_permissions(house.keys(), fs::Permissions::from_mode(0o644)).unwrap();
+    let refused = house.try_open().await.unwrap_err();
+    assert!(matches!(refused, OpenError::Loose { mode: 0o644, .. }), "{refused}");
+    fs::set_permissions(house.keys(), fs::Permissions::from_mode(0o600)).unwrap();
     let store = house.open().await;
     for number in 0..30 {
         assert_eq!(is_kept(&store, number).await, number >= 1, "{number}");

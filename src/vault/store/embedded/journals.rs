@@ -27,6 +27,8 @@ pub(super) enum Failed {
     Io(PathBuf, io::Error),
     /// A batch does not read, and others stand behind it.
     Damaged(PathBuf),
+    /// The disk is too full: so many bytes are wanted, and so many are there.
+    Room { path: PathBuf, wanted: u64, there: u64 },
 }
 
 /// Renews the journals in a folder. Where that ends early, old and new ones stand for the same.
@@ -57,7 +59,7 @@ pub(super) fn renew(folder: &Path) -> Result<(), Failed> {
                 "the vault's journal ended in the middle of a write, which was acknowledged to nobody: it is cut off"
             );
         }
-        replace(&path, kept).map_err(failed(&path))?;
+        replace(&path, kept).map_err(|error| no_room(&path, kept.len() as u64, error))?;
         is_last &= kept.is_empty();
     }
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed(folder))
@@ -79,6 +81,15 @@ fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
         let _ = fs::remove_file(&new);
     }
     replaced
+}
+
+/// Says how much room is wanted, where that is what is wrong.
+fn no_room(path: &Path, wanted: u64, error: io::Error) -> Failed {
+    let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&error.kind());
+    match rustix::fs::statvfs(path) {
+        Ok(disk) if full => Failed::Room { path: path.to_owned(), wanted, there: disk.f_bavail * disk.f_frsize },
+        _ => Failed::Io(path.to_owned(), error),
+    }
 }
 
 /// How long the batches are that stand whole at the beginning.
@@ -193,6 +204,18 @@ mod tests {
         fs::write(folder.path().join("2.jnl"), [0; 90]).unwrap();
         renew(folder.path()).unwrap();
         assert_eq!(fs::read(&path).unwrap(), first);
+    }
+
+    #[test]
+    fn a_full_disk_is_told_with_what_is_wanted_and_what_is_there() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let failed = no_room(folder.path(), 1 << 60, io::ErrorKind::StorageFull.into());
+        let Failed::Room { wanted, there, .. } = failed else { panic!("{failed:?}") };
+        assert!(wanted == 1 << 60 && there < wanted);
+        let told = super::super::OpenError::from(Failed::Room { path: "0.jnl".into(), wanted: 700, there: 30 });
+        assert!(told.to_string().contains("that wants 700 bytes of room on its disk, and 30 are there"), "{told}");
+        let other = no_room(folder.path(), 1, io::ErrorKind::PermissionDenied.into());
+        assert!(matches!(other, Failed::Io(..)));
     }
 
     proptest! {

@@ -8,6 +8,7 @@
 mod batch;
 mod cache;
 mod group;
+pub mod inspect;
 mod journals;
 mod lock;
 mod seek;
@@ -103,6 +104,28 @@ pub enum OpenError {
         path: PathBuf,
         /// What is wrong.
         trouble: KeysTrouble,
+    },
+    /// Others may read its file of keys.
+    #[error("the store's keys `{path}`: mode {mode:04o} lets others in: `chmod 600` it", path = path.display())]
+    Loose {
+        /// Of the keys.
+        path: PathBuf,
+        /// Its mode.
+        mode: u32,
+    },
+    /// Its disk is too full for its journals to be written anew.
+    #[error(
+        "the store's `{path}` is written anew when the store is opened: that wants {wanted} bytes of room on its disk, and {there} are there; \
+         nothing is lost, make room",
+        path = path.display()
+    )]
+    Room {
+        /// Of a journal.
+        path: PathBuf,
+        /// How many bytes.
+        wanted: u64,
+        /// How many there are.
+        there: u64,
     },
     /// The program is ending.
     #[error("the store: opening it was cut off")]
@@ -325,6 +348,7 @@ impl From<journals::Failed> for OpenError {
         match failed {
             journals::Failed::Io(path, source) => Self::Folder { path, source },
             journals::Failed::Damaged(path) => Self::Journal { path },
+            journals::Failed::Room { path, wanted, there } => Self::Room { path, wanted, there },
         }
     }
 }

@@ -20,7 +20,7 @@ use zeroize::Zeroizing;
 use crate::secret::Secret;
 
 use super::super::super::seal::gcm::KEY_LEN;
-use super::{Failure, KeysTrouble, OpenError, Trouble};
+use super::{Failure, KeysTrouble, OpenError, Trouble, inspect};
 
 /// The place of a key.
 pub(super) type Slot = u64;
@@ -30,7 +30,7 @@ pub(super) type Key = Secret<[u8; KEY_LEN]>;
 /// What the file begins with.
 const MAGIC: [u8; 16] = *b"tidegate slots 1";
 /// Bytes in front of the keys: magic, the store's number, how often keys were overwritten, zeros. No key crosses a sector.
-const HEAD_LEN: usize = 64;
+pub(super) const HEAD_LEN: usize = 64;
 /// Keys that are made in advance at once: a mebibyte.
 const BLOCK: u64 = 32_768;
 /// Slots that are kept in memory for use again; more stay in the tables.
@@ -152,13 +152,11 @@ impl Slots {
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Err(trouble(KeysTrouble::Damaged)),
             other => other.map_err(failed)?,
         }
-        let rest = head.strip_prefix(&MAGIC).and_then(|rest| rest.split_first_chunk::<16>());
-        let (store, rest) = rest.ok_or_else(|| trouble(KeysTrouble::Damaged))?;
-        let changes = rest.first_chunk().ok_or_else(|| trouble(KeysTrouble::Damaged))?;
-        if *store != record.store {
+        inspect::check_mode(path)?;
+        let (store, changes) = changes(&head).ok_or_else(|| trouble(KeysTrouble::Damaged))?;
+        if store != record.store {
             return Err(trouble(KeysTrouble::Foreign));
         }
-        let changes = u64::from_be_bytes(*changes);
         let age = match changes {
             _ if file.metadata().map_err(failed)?.len() < position(record.next) => {
                 return Err(trouble(KeysTrouble::Older));
@@ -286,6 +284,12 @@ impl Block {
         key.expose_secret_mut().copy_from_slice(bytes);
         Some(key)
     }
+}
+
+/// Whose the file with this head is, and how often its keys were overwritten; `None`: it is no such file.
+pub(super) fn changes(head: &[u8]) -> Option<([u8; 16], u64)> {
+    let (store, rest) = head.get(..HEAD_LEN)?.strip_prefix(&MAGIC)?.split_first_chunk()?;
+    Some((*store, u64::from_be_bytes(*rest.first_chunk()?)))
 }
 
 /// Makes keys, a block at a time, and waits until each is wanted.

@@ -35,7 +35,7 @@ const FORM_WITHOUT_SLOTS: &[u8] = b"1";
 /// While they are given.
 const FORM_BETWEEN: &[u8] = b"1, on the way to 2";
 /// The file of keys, beside the tables.
-const KEYS: &str = "value-keys";
+pub(super) const KEYS: &str = "value-keys";
 /// What a row with a slot begins with; one without begins with its form, which is another number.
 const WITH_SLOT: u8 = 2;
 /// Rows that are looked at, or given a slot, at once.
