@@ -39,20 +39,31 @@ pub fn run(args: Args, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
             return Exit::Unusable;
         }
     };
-    runtime.block_on(serve(settings, out, err))
+    let (exit, began) = runtime.block_on(serve(settings, out, err));
+    if !began {
+        // What a start that was cut off waits for (a store that another process has) is not waited for.
+        runtime.shutdown_background();
+    }
+    exit
 }
 
-async fn serve(settings: Settings, out: &mut dyn Write, err: &mut dyn Write) -> Exit {
+/// How it ended, and whether it had begun.
+async fn serve(settings: Settings, out: &mut dyn Write, err: &mut dyn Write) -> (Exit, bool) {
     let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::hangup()));
     let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup)) = signals else {
         let _ = writeln!(err, "the system gives no signals");
-        return Exit::Unusable;
+        return (Exit::Unusable, false);
     };
-    let app = match App::start(settings, Clock::system()).await {
+    let started = tokio::select! {
+        started = App::start(settings, Clock::system()) => started,
+        _ = terminate.recv() => return cut_off(),
+        _ = interrupt.recv() => return cut_off(),
+    };
+    let app = match started {
         Ok(app) => app,
         Err(error) => {
             complain(&error, err);
-            return Exit::Unusable;
+            return (Exit::Unusable, false);
         }
     };
     for (name, address) in app.addresses() {
@@ -78,7 +89,12 @@ async fn serve(settings: Settings, out: &mut dyn Write, err: &mut dyn Write) -> 
         _ = interrupt.recv() => false,
     };
     tracing::info!(target: "tidegate", orderly, "stopped");
-    if orderly { Exit::Clean } else { Exit::Findings }
+    (if orderly { Exit::Clean } else { Exit::Findings }, true)
+}
+
+fn cut_off() -> (Exit, bool) {
+    tracing::info!(target: "tidegate", "stopped before it had started");
+    (Exit::Clean, false)
 }
 
 /// Complaints about policies one in a line, everything else as it is.

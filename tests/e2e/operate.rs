@@ -1,5 +1,7 @@
 //! What operators do with a running proxy: ask how it is, drain it, and what happens when its disk is full.
 
+use std::process::Stdio;
+
 use serde_json::json;
 
 use super::harness::policy::Policy;
@@ -102,6 +104,33 @@ async fn a_term_signal_drains_the_program() {
         ground.record().iter().filter(|entry| entry["exchange"] == reply.header("tidegate-exchange")).count(),
         1
     );
+}
+
+#[cfg(feature = "postgres")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_term_signal_is_heard_while_the_start_waits_for_the_store() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("vault.postgres.url=postgres://tidegate@{}/tidegate", silent.local_addr().unwrap());
+    let upstream = Upstream::json(SMALL_BODY).start().await;
+    let builder = Tidegate::with(Policy::of("parcelo", SMALL)).upstream("orders", &upstream).set("vault.kind=postgres");
+    let ground = builder.set(&url).set("vault.postgres.danger_plain_text=true").set("vault.wait=10m").ground();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_tidegate"));
+    command.args(["run", "--config"]).arg(ground.settings_file());
+    command.args(ground.set().iter().flat_map(|set| ["--set", set])).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut process = command.spawn().unwrap();
+    // It asks, and is not answered.
+    let asked = silent.accept().await.unwrap();
+    let id = rustix::process::Pid::from_child(&process);
+    rustix::process::kill_process(id, rustix::process::Signal::TERM).unwrap();
+    let mut ended = None;
+    until(async || {
+        ended = process.try_wait().unwrap();
+        ended.is_some()
+    })
+    .await;
+    drop(asked);
+    let _ = process.kill();
+    assert_eq!(ended.and_then(|ended| ended.code()), Some(0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
