@@ -173,7 +173,11 @@ impl Desk {
                 return self.tell(&asked, operator, None, None).await.map(Told::Values);
             }
             let id = self.wait(operator, &asked)?;
-            self.record("asked", &asked, Some(&id), operator, None).await?;
+            if let Err(no) = self.record("asked", &asked, Some(&id), operator, None).await {
+                // Of what is in no record nobody may approve anything.
+                self.state().waiting.remove(&id);
+                return Err(no);
+            }
             self.meters.count("asked");
             Ok(Told::Waiting { id, within: self.settings.within })
         })
