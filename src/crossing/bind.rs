@@ -208,7 +208,8 @@ impl Binder<'_> {
                         Shape::Uuid => Spelling::Uuid,
                         _ => Spelling::Opaque,
                     };
-                    Transformer::Store(vault.issuer(domain, category, spelling, kept.once)?)
+                    let issuer = vault.issuer(domain, category, spelling, kept.once)?;
+                    Transformer::Store(issuer.normalizing(rule.normalize))
                 }
                 Action::Pseudonymize => {
                     let pseudonymizer = vault.pseudonymizer(domain, category)?.normalizing(rule.normalize);

@@ -278,8 +278,10 @@ pub(super) fn issue(issuer: &Issuer, input: Input<'_>, hand: &mut Hand, out: &mu
             let wanted = Wanted::new(issuer, Value::Text(text));
             hand.look(Look::new(text, Who::Issuer(issuer.clone(), Box::new(wanted))))
         }
+        Input::Text(text, _) if !issuer.fits(Value::Text(text)) => Applied::Unfit,
         Input::Text(text, _) => hand.ask(|| ask(Value::Text(text)), Plain::Refuse, out),
         Input::Number(raw) => match text::canonical_number(raw.as_bytes()) {
+            Some(number) if !issuer.fits(Value::Number(&number)) => Applied::Unfit,
             Some(number) => hand.ask(|| ask(Value::Number(&number)), Plain::Refuse, out),
             None => Applied::Unfit,
         },

@@ -129,6 +129,9 @@ impl Look {
             Who::Issuer(issuer, _) if issuer.owns(text) => Known::Stays,
             Who::Issuer(issuer, wanted) => {
                 issuer.have_looked(text);
+                if !issuer.fits(Value::Text(text)) {
+                    return Ok(Known::Unfit);
+                }
                 return Err(Ask::Issue((**wanted).clone()));
             }
         })

@@ -68,7 +68,7 @@ pub fn differ(a: &Rule, b: &Rule) -> bool {
         (Action::Keep { .. }, _) => false,
         // A token and a pseudonym are made for a category.
         (Action::Tokenize(x), Action::Tokenize(y)) => x != y || a.category != b.category || a.normalize != b.normalize,
-        (Action::Store(x), Action::Store(y)) => x != y || a.category != b.category,
+        (Action::Store(x), Action::Store(y)) => x != y || a.category != b.category || a.normalize != b.normalize,
         (Action::Pseudonymize, _) => a.category != b.category || a.normalize != b.normalize,
         (x, y) => x != y,
     }

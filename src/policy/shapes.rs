@@ -73,14 +73,5 @@ pub fn normalize(
         );
         return None;
     }
-    if section.has("store") && section.text(report, "store").is_some_and(|store| store.value != "none") {
-        report.error_with(
-            codes::UNSUPPORTED,
-            section.key_span("normalize"),
-            format!("{}: `normalize` of a stored token is not supported by this version", section.name),
-            "leave `normalize` out, or `store`",
-        );
-        return None;
-    }
     Some(Some(*how))
 }

@@ -247,6 +247,10 @@ fn a_normalization_is_read_and_belongs_to_what_is_tokenized_or_hashed() {
     let read: Vec<_> = rules.iter().map(|rule| rule.normalize).collect();
     assert_eq!(read, [Some(Normalize::Email), Some(Normalize::E164), None]);
     for (rules, wanted) in [
+        (
+            r#"{ path = "$.mail", do = "tokenize", store = "vault" }, { path = "$.mail", do = "tokenize", store = "vault", normalize = "email" }"#,
+            "P049 ",
+        ),
         (r#"{ path = "$.mail", do = "tokenize", normalize = "mail" }"#, "P006 unknown normalization `mail`"),
         (
             r#"{ path = "$.mail", do = "mask", keep_last = 2, normalize = "email" }"#,

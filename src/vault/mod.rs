@@ -257,14 +257,14 @@ impl Sealer {
 }
 
 /// A value, and where it was normalised what became of it.
-enum Normal<'a> {
+pub(in crate::vault) enum Normal<'a> {
     As(Value<'a>),
     Made(Normalize, Cow<'a, str>),
 }
 
 impl<'a> Normal<'a> {
     /// `None`: it is none of the kind that is normalised so.
-    fn of(how: Option<Normalize>, value: Value<'a>) -> Option<Self> {
+    pub(in crate::vault) fn of(how: Option<Normalize>, value: Value<'a>) -> Option<Self> {
         match (how, value) {
             (Some(how), Value::Text(text)) => Some(Self::Made(how, normalize::normalize(how, text)?)),
             // A number is spelled in one way already; it is no address, and no number to be called.
@@ -273,7 +273,7 @@ impl<'a> Normal<'a> {
         }
     }
 
-    fn value(&self) -> Value<'_> {
+    pub(in crate::vault) fn value(&self) -> Value<'_> {
         match self {
             Self::As(value) => *value,
             Self::Made(how, text) => Value::Normal(*how, text),

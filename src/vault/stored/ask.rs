@@ -13,9 +13,9 @@ use zeroize::Zeroizing;
 
 use crate::clock::Time;
 
-use super::super::number;
 use super::super::store::{Entry, StoreError, TokenId, TokenStore, ValueDigest};
 use super::super::token::Value;
+use super::super::{Normal, number};
 use super::{Genuine, Issuer, RANDOM_LEN, spelling};
 
 /// A store, and how long it may take.
@@ -77,9 +77,11 @@ pub enum Unanswered {
 }
 
 impl Wanted {
-    /// For `value`.
+    /// For `value`, which [`Issuer::fits`].
     #[must_use]
     pub fn new(issuer: &Issuer, value: Value<'_>) -> Self {
+        let normal = Normal::of(issuer.1, value).unwrap_or(Normal::As(value));
+        let value = normal.value();
         let (kind, text) = value.parts();
         let value_bytes = Zeroizing::new(text.as_bytes().to_vec());
         Self { issuer: issuer.clone(), digest: issuer.digest(value), kind, value: value_bytes, subject: None }

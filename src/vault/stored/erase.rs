@@ -5,13 +5,13 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 
-use crate::ids::{Category, DomainId};
+use crate::ids::{Category, DomainId, Normalize};
 use crate::json::text;
 use crate::keys::{self, DomainSecret, Epochs};
 
 use super::super::store::{DomainTag, Forget, Forgotten, Spelling, StoreError, TokenStore};
 use super::super::token::Value;
-use super::super::{Vault, key_id, name};
+use super::super::{Normal, Vault, key_id, name};
 use super::{Keys, domain_tag, spelling};
 
 /// Entries that are sought before they are told and forgotten: all of one partner come together, unless there are more.
@@ -161,8 +161,11 @@ fn spellings(text: &str) -> impl Iterator<Item = String> {
 fn digests(secret: &DomainSecret, category: Option<&Category>, value: &str) -> Vec<[u8; 32]> {
     let keys = Keys::new(secret, name(category));
     let number = text::canonical_number(value.as_bytes());
+    // As it stands, as a number, and in every spelling that a rule may have made of it.
+    let normal: Vec<Normal<'_>> =
+        Normalize::ALL.iter().filter_map(|(_, how)| Normal::of(Some(*how), Value::Text(value))).collect();
     let values = [Some(Value::Text(value)), number.as_deref().map(Value::Number)];
-    let values = values.into_iter().flatten().map(Value::parts);
+    let values = values.into_iter().flatten().chain(normal.iter().map(Normal::value)).map(Value::parts);
     let shapes = [Spelling::Opaque, Spelling::Mail, Spelling::Uuid];
     values
         .flat_map(|(kind, text)| shapes.map(|shape| keys.digests.digest(&[&[shape.code(), kind], text.as_bytes()])))

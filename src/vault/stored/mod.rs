@@ -25,25 +25,25 @@ use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::ids::DomainId;
+use crate::ids::{DomainId, Normalize};
 use crate::keys::looks::Living;
 use crate::keys::{self, DomainSecret, Epoch, KeyRing, Life};
 use crate::secret::Secret;
 
 use super::epochs::Family;
-use super::key_id;
 use super::seal::block::BLOCK_LEN;
 use super::seal::pseudonym::{self, KeyedHash};
 use super::seal::siv::{self, Siv, TAG_LEN};
 use super::store::{DomainTag, Spelling, SubjectDigest, TokenId, ValueDigest};
 use super::token::{KEY_ID_LEN, Value};
+use super::{Normal, key_id};
 
 /// Random bytes of a token; what follows is the proof.
 const RANDOM_LEN: usize = 12;
 
 /// Issues stored tokens of one (domain, category, spelling). Cheap to clone.
 #[derive(Clone)]
-pub struct Issuer(Arc<Issue>);
+pub struct Issuer(Arc<Issue>, Option<Normalize>);
 
 struct Issue {
     /// Of the newest epoch that was known when the policy was loaded.
@@ -159,7 +159,8 @@ impl Keys {
         let value = Zeroizing::new(std::str::from_utf8(value).ok()?.to_owned());
         match head >> 4 {
             _ if padding.iter().any(|byte| *byte != 0) => None,
-            kind @ 0..=1 => Some(Plain { number: kind == 1, value }),
+            // A text, a number, or a text in the one spelling that was made of it.
+            kind @ 0..=4 => Some(Plain { number: kind == 1, value }),
             _ => None,
         }
     }
@@ -179,7 +180,19 @@ impl Issuer {
         category: &str,
         (spelling, once): (Spelling, Option<Duration>),
     ) -> Self {
-        Self(Arc::new(Issue { keys: Keys::new(newest, category), finder, sealed, spelling, once }))
+        Self(Arc::new(Issue { keys: Keys::new(newest, category), finder, sealed, spelling, once }), None)
+    }
+
+    /// Makes one of a value's spellings first.
+    #[must_use]
+    pub fn normalizing(self, normalize: Option<Normalize>) -> Self {
+        Self(self.0, normalize)
+    }
+
+    /// Whether a value is of the kind that is normalised so. What is not has no token.
+    #[must_use]
+    pub fn fits(&self, value: Value<'_>) -> bool {
+        Normal::of(self.1, value).is_some()
     }
 
     /// Whether this text is a token of this domain and category already, stored or sealed.

@@ -243,6 +243,28 @@ mod erasure {
     }
 
     #[tokio::test]
+    async fn spellings_that_are_made_one_have_one_token_and_are_forgotten_by_any_of_them() {
+        let (vault, store) = vault();
+        let phone = issuer(&vault, "anna", "contact.phone", Spelling::Opaque);
+        let (as_it_is, phone) = (phone.clone(), phone.normalizing(Some(Normalize::E164)));
+        let token = issue(&vault, &phone, Value::Text("+49 151 234567")).await;
+        assert_eq!(issue(&vault, &phone, Value::Text("+49-151/234567")).await, token);
+        let genuine = finder(&vault, "anna", "contact.phone").genuine(&token).unwrap();
+        assert_eq!(open(&vault, genuine).await.unwrap(), "\"+49151234567\"", "it is that spelling which comes back");
+        assert!(!phone.fits(Value::Text("0151 234567")) && !phone.fits(Value::Number("151234567")));
+        assert!(phone.fits(Value::Text("+49 151 234567")) && as_it_is.fits(Value::Text("0151 234567")));
+        assert_ne!(issue(&vault, &as_it_is, Value::Text("+49151234567")).await, token);
+        let is = category("contact.phone");
+        let (mut told, domains) = (Vec::new(), [domain("anna")]);
+        let mut tell = |ends: &Erased| {
+            told.extend(ends.tokens.values().flatten().cloned());
+            Ok(())
+        };
+        vault.erase(&domains, &[What::Value(Some(&is), "+49 (151) 23 45 67")], &mut tell).await.unwrap();
+        assert_eq!((told, store.len()), (vec![token], 1));
+    }
+
+    #[tokio::test]
     async fn what_cannot_be_told_is_not_forgotten() {
         let (vault, store, _) = filled().await;
         let mut full = |_: &Erased| Err(std::io::ErrorKind::StorageFull.into());
