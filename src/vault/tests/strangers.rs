@@ -3,6 +3,9 @@
 //! Under fixed secrets, so that a test of chance has one outcome. Bounds are six standard deviations, so that one that is missed
 //! says something.
 
+use sha2::{Digest, Sha256};
+
+use super::super::store::Spelling;
 use super::golden::fixed;
 use super::*;
 
@@ -87,6 +90,24 @@ fn tokens_of_two_partners_for_ten_thousand_people_share_nothing() {
     let joined =
         |partner: &str, person: &str| mail(partner, person).replace("token.invalid", "").replace(['@', '.'], "");
     Held::of([4 + KEY_ID_LEN, 1], joined).share_nothing(32);
+}
+
+#[test]
+fn stored_tokens_of_two_partners_for_ten_thousand_people_share_nothing() {
+    let house = fixed();
+    let issuers = ["parcelo", "adnet"].map(|partner| {
+        house.vault.issuer(&domain(partner), Some(&category("contact.phone")), Spelling::Opaque, None).unwrap()
+    });
+    // What is drawn for them is the same in each run; what proves them is each partner's own.
+    let drawn = std::cell::Cell::new(0_u64);
+    let of = |partner: &str, _: &str| {
+        let hash = Sha256::digest(drawn.replace(drawn.get() + 1).to_be_bytes());
+        issuers[usize::from(partner == "adnet")].drawn(*hash.first_chunk().unwrap())
+    };
+    Held::of([0, 0], of).share_nothing(16);
+    // Of what was drawn twice by chance the proof differs.
+    let [proof, other] = issuers.each_ref().map(|issuer| issuer.drawn([7; 12])[22..].to_owned());
+    assert_ne!(proof, other);
 }
 
 #[test]
