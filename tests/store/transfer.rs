@@ -304,6 +304,16 @@ async fn an_embedded_store_is_moved_to_postgresql_while_it_is_used_and_no_token_
     move_to(crate::postgres::Database::new()).await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_embedded_store_is_moved_to_redis_while_it_is_used_and_no_token_is_lost() {
+    move_to(crate::redis::Single::new().await).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_embedded_store_is_moved_to_a_redis_cluster_while_it_is_used_and_no_token_is_lost() {
+    move_to(crate::redis::Own::new().await).await;
+}
+
 /// Copies a store there under load: values that are new, known, and forgotten.
 async fn move_to(place: impl Place) {
     let folder = crate::embedded::Folder::new().await;

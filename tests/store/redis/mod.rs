@@ -59,7 +59,7 @@ pub(crate) fn place_in_cluster() -> String {
     format!("{}/{}", CLUSTER.nodes[0].port, new_prefix())
 }
 
-struct Single {
+pub(crate) struct Single {
     server: Mutex<Server>,
 }
 
@@ -111,7 +111,7 @@ mod cluster {
 }
 
 /// A cluster whose nodes can be restarted.
-struct Own(Mutex<Cluster>);
+pub(crate) struct Own(Mutex<Cluster>);
 
 impl Place for Own {
     async fn new() -> Self {
