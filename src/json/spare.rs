@@ -1,9 +1,10 @@
 //! What a thread keeps from one document to the next, so that a small body allocates next to nothing and meets warm memory.
 //!
 //! Room only: what was in it is not looked at again. Little of it, too: what a long document has grown is given back. Start at
-//! [`work`] and [`marks`].
+//! [`Lent`] and [`marks`].
 
 use std::cell::{Cell, RefCell};
+use std::ops::{Deref, DerefMut};
 
 use super::marks::Marks;
 use super::window::Work;
@@ -15,7 +16,8 @@ const ROOM: usize = 1 << 15;
 
 thread_local! {
     static MARKS: Cell<Marks> = Cell::default();
-    static IDLE: RefCell<Vec<Work>> = const { RefCell::new(Vec::new()) };
+    #[expect(clippy::vec_box, reason = "what is large stays where it is")]
+    static IDLE: RefCell<Vec<Box<Work>>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Marks of nothing. Who asks while others are in use gets new ones.
@@ -31,25 +33,49 @@ pub(super) fn keep_marks(marks: Marks) {
     let _ = MARKS.try_with(|place| place.set(marks));
 }
 
-/// To begin with.
-pub(super) fn work() -> Work {
-    let idle = IDLE.try_with(|idle| idle.try_borrow_mut().ok()?.pop());
-    idle.ok().flatten().unwrap_or_default()
+/// What one rewriter works with, lent by its thread: it goes back when this is dropped, unless it has grown. In a box, because
+/// it is large, and rewriters go from hand to hand.
+pub(super) struct Lent(Option<Box<Work>>);
+
+impl Lent {
+    /// To begin with.
+    pub(super) fn take() -> Self {
+        let idle = IDLE.try_with(|idle| idle.try_borrow_mut().ok()?.pop());
+        Self(Some(idle.ok().flatten().unwrap_or_default()))
+    }
 }
 
-/// For the next who asks, unless it has grown.
-pub(super) fn keep(mut work: Work) {
-    let room = [work.buf.capacity(), work.plan.edits.capacity(), work.plan.arena.capacity(), work.walker.room()];
-    if room.into_iter().any(|room| room > ROOM) {
-        return;
+impl Deref for Lent {
+    type Target = Work;
+
+    #[expect(clippy::expect_used, reason = "it is taken out by `drop` alone")]
+    fn deref(&self) -> &Work {
+        self.0.as_deref().expect("not dropped yet")
     }
-    work.clear();
-    work.walker.clear();
-    let _ = IDLE.try_with(|idle| {
-        if let Ok(mut idle) = idle.try_borrow_mut()
-            && idle.len() < WORKS
-        {
-            idle.push(work);
+}
+
+impl DerefMut for Lent {
+    #[expect(clippy::expect_used, reason = "it is taken out by `drop` alone")]
+    fn deref_mut(&mut self) -> &mut Work {
+        self.0.as_deref_mut().expect("not dropped yet")
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let Some(mut work) = self.0.take() else { return };
+        let room = [work.buf.capacity(), work.plan.edits.capacity(), work.plan.arena.capacity(), work.walker.room()];
+        if room.into_iter().any(|room| room > ROOM) {
+            return;
         }
-    });
+        work.clear();
+        work.walker.clear();
+        let _ = IDLE.try_with(|idle| {
+            if let Ok(mut idle) = idle.try_borrow_mut()
+                && idle.len() < WORKS
+            {
+                idle.push(work);
+            }
+        });
+    }
 }

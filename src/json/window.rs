@@ -17,7 +17,7 @@ use super::automaton::Program;
 use super::judge::is_json;
 use super::patch::Patch;
 use super::scan::Bad;
-use super::spare;
+use super::spare::{self, Lent};
 use super::trace::Trace;
 use super::walk::{Input, Stage, Walker};
 use super::{Fault, FaultKind};
@@ -131,7 +131,7 @@ pub enum SpliceError {
 /// Runs a program over one document, fed in chunks.
 pub struct Rewriter {
     program: Arc<Program>,
-    work: Work,
+    work: Lent,
 }
 
 /// What a rewriter works with; the room in it serves one document after the other.
@@ -163,12 +163,6 @@ impl Work {
     }
 }
 
-impl Drop for Rewriter {
-    fn drop(&mut self) {
-        spare::keep(std::mem::take(&mut self.work));
-    }
-}
-
 impl Rewriter {
     /// For one document.
     #[must_use]
@@ -183,7 +177,7 @@ impl Rewriter {
     }
 
     fn with(program: Arc<Program>, trace: Option<Trace>) -> Self {
-        let mut work = spare::work();
+        let mut work = Lent::take();
         work.walker.begin(&program, trace);
         Self { program, work }
     }
@@ -291,13 +285,14 @@ impl Rewriter {
 
     /// The next window begins.
     fn advance(&mut self) {
-        self.work.plan.clear();
-        self.work.buf.drain(..self.work.window);
-        self.work.gone += self.work.window as u64;
-        self.work.walker.shift(self.work.window);
-        self.work.pos = self.work.pos.saturating_sub(self.work.window);
-        self.work.valid = self.work.valid.saturating_sub(self.work.window);
-        self.work.window = 0;
+        let work = &mut *self.work;
+        let window = std::mem::take(&mut work.window);
+        work.plan.clear();
+        work.buf.drain(..window);
+        work.gone += window as u64;
+        work.walker.shift(window);
+        work.pos = work.pos.saturating_sub(window);
+        work.valid = work.valid.saturating_sub(window);
     }
 
     /// Writes the window with its edits; `later` puts what is not known yet, and sees what stood there.
@@ -366,20 +361,20 @@ impl Rewriter {
     }
 
     fn walk(&mut self, end: bool, judge: &mut dyn Judge) -> Result<(), Fault> {
-        let work = &mut self.work;
+        let work = &mut *self.work;
         let input = Input { buf: work.buf.get(..work.valid).unwrap_or_default(), end };
         let mut marks = spare::marks();
         let walked = work.walker.run(&self.program, &mut marks, input, work.pos, &mut work.plan, judge);
         spare::keep_marks(marks);
         // Its places are places in this buffer.
-        self.work.walker.region.clear();
-        self.work.walker.tally.settle(&self.program);
+        work.walker.region.clear();
+        work.walker.tally.settle(&self.program);
         match walked {
-            Ok(pos) => self.work.pos = pos,
+            Ok(pos) => work.pos = pos,
             Err(bad) => return Err(self.fail(bad)),
         }
-        self.work.window = self.work.walker.sep;
-        self.work.walker.pending.settle(&self.work.buf, self.work.window, &mut self.work.plan);
+        work.window = work.walker.sep;
+        work.walker.pending.settle(&work.buf, work.window, &mut work.plan);
         Ok(())
     }
 
