@@ -123,8 +123,8 @@ impl App {
                 adopt(&proxy, &live, &metrics, &clock, reloaded.err().as_deref());
             })
         };
-        let workers =
-            Workers::start().map_err(|error| Error::System(format!("no threads to serve on: {}", error.kind())))?;
+        let workers = Workers::start(settings.threads)
+            .map_err(|error| Error::System(format!("no threads to serve on: {}", error.kind())))?;
         let mut listeners = Vec::with_capacity(settings.listeners.len());
         for one in &settings.listeners {
             let direction = match one.facing {

@@ -105,6 +105,11 @@ fn measure(options: &Options) {
             Running::tidegate(own, &disk.path().join("batched"), upstream.address, &batched),
         ),
     ];
+    let one = [strict[0], "limits.threads=1"];
+    proxies.push((
+        "tidegate tmpfs, one thread".to_owned(),
+        Running::tidegate(own, &memory.path().join("one"), upstream.address, &one),
+    ));
     for (n, program) in options.beside.iter().enumerate() {
         let folder = memory.path().join(format!("beside-{n}"));
         proxies.push((
@@ -113,7 +118,7 @@ fn measure(options: &Options) {
         ));
     }
     if options.memory {
-        proxies.retain(|(name, _)| name == "bare" || name.ends_with("tmpfs"));
+        proxies.retain(|(name, _)| name == "bare" || name.contains("tmpfs"));
     }
     let (rounds, time) = if options.quick { (1, 400) } else { (5, 2000) };
     let time = Duration::from_millis(time);

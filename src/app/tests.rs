@@ -147,6 +147,7 @@ impl House {
             upstreams: BTreeMap::from([(UpstreamId::parse("orders").unwrap(), orders)]),
             body: body::Limits { body_bytes: 8 << 20, ratio: 100, pace: PACE },
             capacity: Capacity { exchanges: 100, share: 100 },
+            threads: None,
             drain: Duration::from_secs(5),
             keys: keys::source::Settings::folder(&path.join("keys")),
             vault: None,

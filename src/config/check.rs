@@ -7,6 +7,7 @@ mod keys;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -122,6 +123,7 @@ pub(super) fn settings(reader: &mut Reader<'_>, table: &Table) -> Settings {
         upstreams,
         body: body::Limits { body_bytes: reader.number(&limits, "body"), ratio: reader.number(&limits, "ratio"), pace },
         capacity: reader.capacity(&limits),
+        threads: NonZero::new(reader.number(&limits, "threads")),
         drain: reader.duration(&limits, "drain"),
         keys: reader.keys(&root.below("keys")),
         vault: reader.vault(&root.below("vault")),

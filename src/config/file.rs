@@ -93,6 +93,7 @@ pub const KEYS: &[Key] = &[
     key("limits.head_bytes", size(1024, 1 << 20), As("32KiB")),
     key("limits.head_fields", count(1, 1000), As("100")),
     key("limits.streams", count(1, 10_000), As("100")),
+    key("limits.threads", count(1, 1024), Absent),
     key("limits.drain", time(0, 24 * HOUR), As("30s")),
     key("keys.folder", Kind::Path, As("keys")),
     key("keys.source", Kind::Choice(&["folder", "environment", "transit"]), As("folder")),

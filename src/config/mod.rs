@@ -15,6 +15,7 @@ mod vault;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,6 +38,8 @@ pub struct Settings {
     pub body: http::body::Limits,
     /// Exchanges at once.
     pub capacity: Capacity,
+    /// Threads that serve connections. `None`: one for each processor.
+    pub threads: Option<NonZero<usize>>,
     /// How long a drain may take. Default 30 s.
     pub drain: Duration,
     /// The key ring.

@@ -140,6 +140,7 @@ fn what_is_not_written_has_its_default() {
     assert_eq!((settings.body.body_bytes, settings.body.ratio, settings.body.pace.idle), (64 << 20, 100, secs(30)));
     assert_eq!((settings.body.pace.total, settings.body.pace.rate), (secs(300), 1024));
     assert_eq!((settings.capacity.exchanges, settings.capacity.share, settings.drain), (10_000, 2_500, secs(30)));
+    assert_eq!(settings.threads, None);
     assert_eq!(settings.ledger.durability, Durability::Strict);
     assert_eq!(settings.ledger.segment_bytes, 256 << 20);
     assert_eq!((settings.telemetry.level, settings.telemetry.json), (tracing::Level::INFO, false));
@@ -282,6 +283,7 @@ fn values_out_of_range_are_refused_with_the_range() {
     check("[limits]", "head_bytes = \"2MiB\"", "limits.head_bytes", "must be from 1KiB to 1MiB");
     check("[limits]", "idle = \"0s\"", "limits.idle", "must be from 1ms to 1h");
     check("[limits]", "streams = -1", "limits.streams", "must be from 1 to 10000");
+    check("[limits]", "threads = 0", "limits.threads", "must be from 1 to 1024");
     check("[limits]", "streams = 1.5", "limits.streams", "found a number with a fraction");
     check("[limits]", "drain = 1979-05-27", "limits.drain", "found a date or time");
 }

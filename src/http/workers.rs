@@ -8,6 +8,7 @@
 
 use std::future::Future;
 use std::io;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -37,12 +38,12 @@ impl Drop for Open {
 }
 
 impl Workers {
-    /// One for each processor that we may use.
+    /// So many; `None`: one for each processor that we may use.
     ///
     /// # Errors
     /// There is no thread to be had.
-    pub fn start() -> io::Result<Arc<Self>> {
-        let count = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    pub fn start(count: Option<NonZero<usize>>) -> io::Result<Arc<Self>> {
+        let count = count.or_else(|| std::thread::available_parallelism().ok()).map_or(1, NonZero::get);
         (0..count).map(Worker::start).collect::<io::Result<Vec<_>>>().map(|workers| Arc::new(Self(workers)))
     }
 
@@ -95,6 +96,14 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn there_are_as_many_as_are_asked_for_or_one_for_each_processor() {
+        let processors = std::thread::available_parallelism().map_or(1, NonZero::get);
+        for (asked, threads) in [(NonZero::new(1), 1), (NonZero::new(3), 3), (None, processors)] {
+            assert_eq!(Workers::start(asked).unwrap().0.len(), threads);
+        }
+    }
 
     #[tokio::test]
     async fn what_is_to_be_served_goes_to_the_thread_with_the_least_and_ends_with_the_threads() {
