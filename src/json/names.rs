@@ -229,7 +229,7 @@ pub(super) fn is_plain(bytes: &[u8], at: usize, len: usize) -> bool {
 #[inline(always)]
 pub(super) fn is_printable(bytes: &[u8], at: usize, len: usize) -> bool {
     match Key::at(bytes, at, len) {
-        Some(key) if len <= Key::WHOLE => key.is_ascii(),
+        Some(key) if len <= Key::WHOLE => key.is_printable(),
         _ => bytes.get(at..at + len).is_some_and(|name| name.iter().all(|byte| matches!(byte, b' '..=b'~'))),
     }
 }
@@ -320,12 +320,18 @@ impl Key {
         })
     }
 
-    /// Has it no byte from DEL on? It may say no where it has none of them only beside one that it has.
+    /// Has it no byte from DEL on and no control character? It may say no where it has none of them only beside one that it has.
     #[inline(always)]
-    fn is_ascii(self) -> bool {
+    fn is_printable(self) -> bool {
         const ONES: u64 = 0x0101_0101_0101_0101;
-        let high = |word: u64| (word | word.wrapping_add(ONES)) & (ONES << 7);
-        high(self.first) | high(self.last) == 0
+        const BLANKS: u64 = ONES * b' ' as u64;
+        let (first, last) = match self.len {
+            // Behind a short name there are zeros in the word.
+            0..8 => (self.first | BLANKS << (8 * self.len), BLANKS),
+            _ => (self.first, self.last),
+        };
+        let wrong = |word: u64| (word | word.wrapping_add(ONES) | word.wrapping_sub(BLANKS) & !word) & (ONES << 7);
+        wrong(first) | wrong(last) == 0
     }
 
     /// Of the name in lower case. All its bytes are ASCII.

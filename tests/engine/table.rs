@@ -1,6 +1,7 @@
 //! What the policy language says, a line each.
 
 use tidegate::json::automaton::Otherwise::{self, Drop, Keep, Refuse};
+use tidegate::json::text;
 use tidegate::json::window::TraceOutcome;
 
 use crate::harness::{program, run, run_with, said};
@@ -349,6 +350,27 @@ fn every_spelling_of_a_folded_name_is_found_wherever_it_stands() {
                 before.iter().chain(Some(name).filter(|name| kept.contains(name))).chain(&behind).map(member).collect();
             let document = |members: Vec<String>| format!("{{\"o\":{{{}}}}}", members.join(","));
             assert_eq!(said(Keep, &rules, &document(all)), document(left), "{name:?} behind {filling}");
+        }
+    }
+}
+
+#[test]
+fn a_folded_name_is_found_with_a_control_character_in_any_place() {
+    for length in 1..=20 {
+        let name: String = ('a'..='z').cycle().take(length).collect();
+        let rule = format!("~drop $..{name}");
+        for place in 0..=length {
+            for control in (1..=0x1f_u8).chain([0x7f]) {
+                let (before, behind) = name.split_at(place);
+                let written = format!("{before}{}{behind}", char::from(control));
+                let found = text::fold(&written) == name;
+                // A tab within is a blank, which folding keeps; all that shows nothing is taken out.
+                assert!(found || control.is_ascii_whitespace() || control == 0x0b);
+                let member = format!("\"{before}\\u{control:04x}{behind}\":1");
+                let document = format!("{{\"first\":0,{member},\"behind\":2}}");
+                let left = if found { r#"{"first":0,"behind":2}"# } else { &document };
+                assert_eq!(said(Keep, &[&rule], &document), left, "{written:?}");
+            }
         }
     }
 }
