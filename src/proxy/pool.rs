@@ -148,7 +148,11 @@ impl Pool {
             let copy = if fresh || apart { None } else { retry::copy(&request) };
             let line = match kept {
                 Some(line) => line,
-                None => Box::pin(self.connect(deadline)).await?,
+                None => Box::pin(self.connect(deadline)).await.map_err(|failure| match failure {
+                    // What is to be repeated went out before, on a connection that ended.
+                    Failure::Unreachable if repeated => Failure::Closed,
+                    failure => failure,
+                })?,
             };
             let asked = if apart {
                 Box::pin(ask_apart(Arc::clone(self), line, (request, places), deadline)).await

@@ -394,3 +394,18 @@ async fn a_new_connection_that_ends_without_an_answer_is_no_reason_to_ask_again(
     assert_eq!(send(&pool).await.map(drop).unwrap_err(), Failure::Closed);
     assert_eq!(pool.metrics.repeated.get(), 0);
 }
+
+#[tokio::test]
+async fn what_went_out_is_not_called_unsent_where_there_is_no_connection_to_repeat_it() {
+    let (listener, pool) = pool(LONG).await;
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        drop(listener);
+        heard(&mut stream, b"\r\n\r\n").await;
+        stream.write_all(SHORT.as_bytes()).await.unwrap();
+        heard(&mut stream, b"\r\n\r\n").await;
+    });
+    assert_eq!(text(send(&pool).await.unwrap()).await, "ok");
+    assert_eq!(send(&pool).await.map(drop).unwrap_err(), Failure::Closed);
+    assert_eq!(pool.metrics.repeated.get(), 1);
+}
