@@ -112,7 +112,7 @@ enum Body {
     /// Pairs of a form.
     Form(Form),
     /// Parts.
-    Parts(Parts),
+    Parts(Box<Parts>),
 }
 
 /// What was decided, and how much of it may leave.
@@ -310,7 +310,7 @@ impl Body {
             BodyKind::Multipart => {
                 // Without boundaries it is no delimiter that can come, and nothing is read.
                 let (theirs, ours) = boundaries.map_or(("", ""), |(theirs, ours)| (theirs, ours));
-                Self::Parts(Parts::new(theirs, ours))
+                Self::Parts(Box::new(Parts::new(theirs, ours)))
             }
             BodyKind::Sse => Self::Events(Events::new(document, leg.compiled.unit_bytes)),
             BodyKind::Ndjson => Self::Lines(Records::new(document, leg.compiled.unit_bytes)),
